@@ -1,0 +1,1 @@
+"""Pure tensor functions. Every file opens with its letter contract."""

@@ -1,0 +1,66 @@
+"""What a rasterizer is.
+
+Letters: n Gaussians · c drawn channels · h w pixels.
+
+The definition shared by all backends. A Gaussian with world covariance S projects to the image with the
+perspective Jacobian at its mean (EWA splatting, Zwicker et al. 2001); `blur_px2` is added to the diagonal of
+the 2D covariance C. At a pixel centre p its opacity is a = min(alpha_max, o exp(-d' C^-1 d / 2)), d = p - mean,
+and 0 where that is below `alpha_min`. Gaussians are sorted once per picture by the depth of their mean
+(ties by index) and composited front to back: weight w_i = a_i T_i, T_{i+1} = T_i (1 - a_i); a Gaussian that
+would take T to `transmittance_min` or below, and all behind it, is left out. The picture is sum_i w_i c_i,
+linear in the channels; alpha is sum_i w_i. Nothing is divided by alpha and no background is added.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from featurefields.camera import Camera
+from featurefields.splats import Splats
+
+
+@dataclass(frozen=True, kw_only=True)
+class RasterConfig:
+    """The numerical constants of drawing, the same for every backend."""
+
+    near: float = 0.01
+    """Gaussians whose mean is nearer to the camera plane than this (world units) are not drawn."""
+    alpha_min: float = 1.0 / 255.0
+    """Contributions with a smaller opacity at the pixel are dropped."""
+    alpha_max: float = 0.999
+    """Upper bound of one Gaussian's opacity at a pixel."""
+    blur_px2: float = 0.3
+    """Variance in square pixels added to every projected Gaussian (low-pass filter of one pixel)."""
+    transmittance_min: float = 1e-4
+    """Compositing stops when less light than this is left."""
+    clip_margin: float = 0.3
+    """The Jacobian is taken at most this fraction of the half-image outside the picture."""
+
+
+@dataclass(frozen=True)
+class Raster:
+    """A drawn picture: channels premultiplied by coverage, and the coverage itself."""
+
+    image: Float[Tensor, "h w c"]
+    alpha: Float[Tensor, "h w"]
+
+
+@runtime_checkable
+class Rasterizer(Protocol):
+    """A backend. `draw` is linear in `channels`; `gather` is its transpose with the geometry held fixed."""
+
+    name: str
+
+    def draw(
+        self, splats: Splats, channels: Float[Tensor, "n c"], camera: Camera, config: RasterConfig
+    ) -> Raster:
+        """Composite `channels`; differentiable in the geometry and the channels."""
+        ...
+
+    def gather(
+        self, splats: Splats, maps: Float[Tensor, "h w c"], camera: Camera, config: RasterConfig
+    ) -> Float[Tensor, "n c"]:
+        """sum_p w_ip maps_p for every Gaussian i: <draw(x), m> = <x, gather(m)>. Not differentiable."""
+        ...
