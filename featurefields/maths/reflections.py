@@ -1,0 +1,42 @@
+"""Reflected directions and their integrated directional encoding (IDE).
+
+Letters: `...` any batch · k encoding functions.
+
+The IDE (Verbin et al. 2022, "Ref-NeRF") is the mean of spherical harmonics over a von Mises-Fisher lobe around
+the reflected direction: to a good approximation Y_lm(w) exp(-l(l+1)/2 / kappa) with concentration kappa. Orders
+1, 2, 4, 8 are kept. Real harmonics are used: sine and cosine parts with m > 0 carry the factor sqrt(2) and the
+sine parts with m = 0, which are zero, are not stored, so that 34 numbers remain and without attenuation their
+norm is the same in every direction.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from featurefields.maths.harmonics import harmonics
+
+ORDERS = (1, 2, 4, 8)
+IDE_DIM = sum(2 * order + 1 for order in ORDERS)
+
+
+def reflect(towards: Float[Tensor, "... 3"], normals: Float[Tensor, "... 3"]) -> Float[Tensor, "... 3"]:
+    """Unit directions in which light travelling along `towards` leaves a mirror with unit `normals`."""
+    along = (towards * normals).sum(-1, keepdim=True)
+    return torch.nn.functional.normalize(towards - 2 * along * normals, dim=-1)
+
+
+def lobe_width(roughness: Float[Tensor, "... 1"]) -> Float[Tensor, "... 1"]:
+    """1/kappa of the reflected lobe of a surface with perceptual roughness (square root of the GGX alpha) in 0..1.
+
+    A GGX lobe of half-vectors is close to a spherical Gaussian of sharpness 2/alpha^2, which reflection widens
+    fourfold at normal incidence (Wang et al. 2009): kappa = 1/(2 alpha^2).
+    """
+    return 2 * roughness**4
+
+
+def ide(
+    directions: Float[Tensor, "... 3"], inverse_kappa: Float[Tensor, "... 1"]
+) -> Float[Tensor, "... k"]:
+    """Integrated directional encoding of unit directions for lobes of width `inverse_kappa` >= 0; k = 34."""
+    rates = torch.tensor([order * (order + 1) / 2 for order in ORDERS for _ in range(2 * order + 1)])
+    return harmonics(directions, ORDERS) * torch.exp(-rates.to(directions) * inverse_kappa)

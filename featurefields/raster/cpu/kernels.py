@@ -1,0 +1,32 @@
+"""How the kernels are compiled, and the few scalars they share."""
+
+from math import log2
+
+import numpy as np
+from numba import njit
+
+# No reassociation: results do not depend on how the compiler groups sums.
+_FAST_MATH = {"contract", "nsz", "arcp", "nnan", "ninf", "afn"}
+
+kernel = njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST_MATH, boundscheck=False)
+"""Decorator of every kernel: compiled once, kept on disk, runs without the interpreter lock."""
+
+TILE = 16
+"""Tiles are TILE x TILE pixels, each of BLOCKS_PER_ROW^2 blocks of 4 x 4 pixels: one block is one vector."""
+BLOCK = 4
+BLOCKS_PER_ROW = TILE // BLOCK
+BLOCKS = BLOCKS_PER_ROW * BLOCKS_PER_ROW
+PIXELS = BLOCK * BLOCK
+
+LOG2E = np.float32(log2(2.718281828459045))
+
+# Columns of a projected Gaussian. The exponent at offset d from the mean is
+# log2_opacity - (a dx^2 + b dx dy + c dy^2), so that opacity there is 2 to that power.
+MEAN_X, MEAN_Y, CONIC_A, CONIC_B, CONIC_C, LOG2_OPACITY, EXTENT_X, EXTENT_Y = range(8)
+PROJECTED = 8
+
+# Entries of the packed camera and constants (float32).
+ROTATION, TRANSLATION, FOCAL, CENTRE, WIDTH, HEIGHT, NEAR, BLUR, MARGIN, LOG2_ALPHA_MIN, ALPHA_MAX, STOP = (
+    0, 9, 12, 14, 16, 17, 18, 19, 20, 21, 22, 23,
+)  # fmt: skip
+CAMERA = 24
