@@ -19,7 +19,10 @@ from featurefields.maths.similarity import Similarity
 class Picture(Protocol):
     """Where a view's pixels come from; every call reads the files anew (nothing is kept)."""
 
-    path: Path
+    @property
+    def path(self) -> Path:
+        """The photo file."""
+        ...
 
     def image(self) -> Float[Tensor, "h w 3"]:
         """sRGB colours in 0..1, as the view's camera sees them."""

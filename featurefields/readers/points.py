@@ -1,0 +1,51 @@
+"""Seed points from a PLY file.
+
+Letters: m points.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featurefields.errors import SceneError
+from featurefields.readers.capture import Points
+
+_COLOURS = (("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_blue"), ("r", "g", "b"))
+
+
+def read_points(path: Path) -> Points:
+    """Positions and colours of a PLY's finite vertices; grey where it has no colours.
+
+    Colours are whole numbers up to the largest of their type, or floats in 0..1.
+
+    Raises:
+        SceneError: the file is damaged or has no vertices with x, y, z.
+    """
+    from plyfile import PlyData, PlyElementParseError, PlyHeaderParseError
+
+    try:
+        vertices = PlyData.read(str(path))["vertex"].data
+        positions = np.stack([vertices[axis] for axis in "xyz"], axis=-1).astype(np.float64)
+    except (PlyHeaderParseError, PlyElementParseError, OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise SceneError(
+            f"point cloud {path} cannot be read ({reason}); replace the file or remove ply_file_path"
+        ) from error
+    return finite_points(positions, _colours(vertices))
+
+
+def finite_points(positions: NDArray[np.float64], colours: NDArray[np.float64]) -> Points:
+    """Only the points whose coordinates are numbers."""
+    finite = np.isfinite(positions).all(-1)
+    return Points(positions[finite], np.clip(np.nan_to_num(colours[finite]), 0.0, 1.0))
+
+
+def _colours(vertices: np.ndarray) -> NDArray[np.float64]:
+    present = set(vertices.dtype.names or ())
+    names = next((names for names in _COLOURS if present.issuperset(names)), None)
+    if names is None:
+        return np.full((len(vertices), 3), 0.5)
+    kind = vertices.dtype[names[0]]
+    largest = np.iinfo(kind).max if kind.kind in "iu" else 1.0
+    return np.stack([vertices[name] for name in names], axis=-1).astype(np.float64) / largest
