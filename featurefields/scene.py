@@ -6,7 +6,7 @@ Letters: h w pixels · m points · c channels.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -16,6 +16,7 @@ from featurefields.errors import UnknownNameError
 from featurefields.maths.similarity import Similarity
 
 
+@runtime_checkable
 class Picture(Protocol):
     """Where a view's pixels come from; every call reads the files anew (nothing is kept)."""
 
