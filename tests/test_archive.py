@@ -318,6 +318,9 @@ DAMAGE = {
         "code"
     ]["config"].update(width=10**11),
     "head 'code' cannot be read": lambda t, h: h["heads"]["code"]["config"].update(colour="red"),
+    "(list of heads|head 'code') cannot be read": lambda t, h: h["heads"]["code"]["config"].update(
+        column=[1]
+    ),
     "head 'rgb' cannot be read": lambda t, h: h["heads"].update(rgb=3),
     r"list of heads cannot be read \(no 'heads'\)": lambda t, h: h.pop("heads"),
     r"table of splats cannot be read \(no 'columns'\)": lambda t, h: h.pop("columns"),

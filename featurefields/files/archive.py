@@ -91,7 +91,7 @@ def read_archive(path: str | Path) -> FeatureField:
     splats = Splats.from_tensors(table)
     with reporting_damage(path, "its list of heads"):
         heads = {name: _head(path, name, entry, tensors) for name, entry in dict(header["heads"]).items()}
-    fault = _fault(splats, heads)
+        fault = _fault(splats, heads)
     if fault:
         raise FileFormatError(f"{path} is damaged: {fault}; write it again")
     with reporting_damage(path, "what it says about the scene"):
