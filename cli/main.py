@@ -1,0 +1,123 @@
+"""`ff`: finds the command, imports only its file, and turns every outcome into an exit code.
+
+Adding a command takes one file and one line of `COMMANDS`. The file, say `cli/count.py`, holds
+
+    @dataclass(frozen=True, kw_only=True)
+    class CountOptions:
+        \"\"\"What `ff count --help` says first.\"\"\"
+        path: tyro.conf.Positional[Path]
+        \"\"\"Every attribute docstring is the help of its option.\"\"\"
+        report: tyro.conf.OmitArgPrefixes[ReportOptions] = ReportOptions()
+
+    def run(options: CountOptions, console: Console) -> Summary: ...
+
+- `run`'s annotation names the options; `report` (from `options.py`) is required, the other shared groups of
+  `options.py` are nested the same way: `output`, `compute`.
+- The top of the file imports nothing heavy (no torch, numba or cv2): those imports belong inside `run`, and
+  the functions it calls, so that `ff count --help` answers at once.
+- `inputs.load_field` reads any field; `console.progress` shows progress; `run` returns a `Summary` and prints
+  nothing on stdout itself (with `--json` stdout carries exactly one JSON object).
+- Refuse what cannot work by raising a `FeatureFieldsError` before any long work.
+
+Exit codes: 0 done · 1 a `FeatureFieldsError`, one line on stderr · 2 wrong usage · 70 a bug, with its
+traceback · 130 interrupted. With `--json` every error is also told on stdout as `{"error": {kind, message}}`.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+COMMANDS = {
+    "demo": (".demo", "make a small scene and take it through every step"),
+    "fit": (".fit", "photos to a feature field: colours, reflections and features"),
+    "segment": (".segment", "choose Gaussians with clicks, boxes, masks or text"),
+    "edit": (".edit", "recolour, remove or roughen what is selected, without loss"),
+    "render": (".render", "draw views and layers of a field to PNG files"),
+    "export": (".export", "write a field, or a part of it, as an ordinary 3DGS .ply"),
+    "info": (".info", "say what a field, .ply, selection or folder of photos holds"),
+}
+"""Command name → (module of this package, one line for `ff --help`)."""
+
+USAGE_ERROR = 2
+INTERNAL_ERROR = 70
+INTERRUPTED = 130
+
+
+def overview() -> str:
+    """The text of `ff --help`."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: ff COMMAND [OPTIONS]",
+            "",
+            "3D feature fields on Gaussian splats: fit, segment, edit, export.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "`ff COMMAND --help` explains a command; every command takes --json; see also `ff --version`.",
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (default: this process's arguments) and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments:
+        print(overview(), file=sys.stderr)
+        return USAGE_ERROR
+    name, *rest = arguments
+    if name in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if name == "--version":
+        from featurefields import __version__
+
+        print(f"featurefields {__version__}")
+        return 0
+    if name not in COMMANDS:
+        return _unknown(name)
+    return _run_command(name, rest)
+
+
+def _unknown(name: str) -> int:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, COMMANDS, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(COMMANDS)}"
+    print(f"error: ff has no command '{name}'; {hint}", file=sys.stderr)
+    return USAGE_ERROR
+
+
+def _run_command(name: str, arguments: Sequence[str]) -> int:
+    import inspect
+
+    import tyro
+
+    from featurefields.errors import FeatureFieldsError
+
+    from .console import Console
+
+    run = import_module(COMMANDS[name][0], __package__).run
+    kind = next(iter(inspect.signature(run, eval_str=True).parameters.values())).annotation
+    config = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
+    try:
+        options = tyro.cli(kind, prog=f"ff {name}", args=arguments, config=config)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else USAGE_ERROR
+    console = Console(json=options.report.json)
+    try:
+        with console.stdout_kept_clean():
+            summary = run(options, console)
+        console.show(summary)
+    except FeatureFieldsError as error:
+        console.error(type(error).__name__, str(error))
+        return 1
+    except KeyboardInterrupt:
+        console.error("Interrupted", "interrupted; what was written before is complete")
+        return INTERRUPTED
+    except Exception as error:  # the last resort: a bug becomes an exit code
+        console.bug(error)
+        return INTERNAL_ERROR
+    return 0

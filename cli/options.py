@@ -1,0 +1,91 @@
+"""Options that commands share: groups, nested with `tyro.conf.OmitArgPrefixes`, and types of attributes.
+
+Every command has a group `ReportOptions` called `report`; the docstrings below are seen by users.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    import torch
+
+    from featurefields.raster import Rasterizer
+
+Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+"""Type of an attribute `output`, which is then also spelled -o."""
+Number = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
+"""Type of an attribute that is a whole number or not given."""
+OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
+"""Type of an attribute that is a path or not given."""
+Names = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...", help_behavior_hint="")]
+"""Type of an attribute that is any number of names."""
+RepeatedNames = tyro.conf.UseAppendAction[
+    Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME", help_behavior_hint="(may be repeated)")]
+]
+"""Type of an attribute that is given once for each name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """How the outcome is told."""
+
+    json: bool = False
+    """Print exactly one JSON object on stdout instead of a table; no progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteOptions:
+    """What may happen to files that exist."""
+
+    overwrite: bool = False
+    """Replace files that exist; without it a command refuses before any work."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeOptions:
+    """Where and how it is computed."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes a CUDA device when there is one."""
+    backend: Literal["auto", "cpu", "gsplat", "reference"] = "auto"
+    """What draws; auto takes gsplat on a CUDA device and cpu elsewhere."""
+
+    def torch_device(self) -> "torch.device":
+        """The device to use.
+
+        Raises:
+            UnavailableError: cuda was asked for and there is none.
+        """
+        import torch
+
+        from featurefields.errors import UnavailableError
+
+        present = torch.cuda.is_available()
+        if self.device == "cuda" and not present:
+            raise UnavailableError(
+                "--device cuda was asked for, but torch finds no CUDA device here; use --device cpu, or auto"
+            )
+        return torch.device("cuda" if self.device != "cpu" and present else "cpu")
+
+    def rasterizer(self) -> "Rasterizer":
+        """The backend to draw with. Raises `UnavailableError` when it cannot run here."""
+        from featurefields.raster import choose_rasterizer
+
+        return choose_rasterizer(self.backend, self.torch_device())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedOptions:
+    """What is random."""
+
+    seed: int = 0
+    """Seed of everything random; the same seed on the same machine gives the same result."""
+
+    def generator(self, device: "torch.device | str" = "cpu") -> "torch.Generator":
+        """A fresh generator on `device`, seeded."""
+        import torch
+
+        return torch.Generator(device=device).manual_seed(self.seed)
