@@ -140,18 +140,15 @@ def _print_table(summary: Summary) -> None:
     from rich.text import Text
 
     console = RichConsole()
-    table = Table(
-        title=Text(summary.title, style="bold"), title_justify="left", show_header=False, box=box.SIMPLE
-    )
+    console.print(Text(summary.title, style="bold"), soft_wrap=True)
+    table = Table(show_header=False, box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for label, value in summary.rows.items():
         if value is not None and value not in ([], (), {}, ""):
             table.add_row(Text(label), Text(readable(value)))
-    if summary.rows:
+    if table.rows:
         console.print(table)
-    else:
-        console.print(Text(summary.title, style="bold"))
     lines = [f"wrote {path}" for path in summary.paths[:8]]
     if len(summary.paths) > 8:
         lines.append(f"… and {len(summary.paths) - 8} more files")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from featurefields.field import FeatureField
     from featurefields.raster import Rasterizer
 
+UP_AXES = {"y-down": (0.0, -1.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 PREVIEWS = 4
 PREVIEW_PX = 160
 """Colours of depth and features are chosen on so many small pictures, to be the same in every view."""
@@ -54,6 +55,8 @@ class RenderOptions:
     """Draw every view, not only the held-out ones."""
     orbit: Number = None
     """Draw this many frames of an orbit around the scene instead of its views."""
+    up: Literal["y-down", "y", "z"] = "y-down"
+    """Which way is up when --orbit goes around a .ply that remembers no views."""
     scene: OptionalPath = None
     """Take the views from this folder of posed photos, for a .ply that was made from them."""
     layers: Names = ()
@@ -114,7 +117,7 @@ def _viewpoints(options: RenderOptions, field: "FeatureField") -> "tuple[Feature
     if options.scene is not None:
         field, cameras, preferred, up = in_scene(field, options.scene)
     if options.orbit is not None:
-        return field, orbit_views(field, cameras, up, options.orbit)
+        return field, orbit_views(field, cameras, options.orbit, up, UP_AXES[options.up])
     if not cameras:
         raise UnknownNameError(
             f"{options.field} remembers no views; pass --orbit N to circle it, or --scene FOLDER with the "

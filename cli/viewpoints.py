@@ -63,9 +63,15 @@ def view_name(wanted: str, names: Sequence[str]) -> str:
 
 
 def orbit_views(
-    field: "FeatureField", cameras: "Mapping[str, Camera]", up: "Tensor | None", frames: int
+    field: "FeatureField",
+    cameras: "Mapping[str, Camera]",
+    frames: int,
+    up: "Tensor | None",
+    up_without_cameras: tuple[float, float, float],
 ) -> "dict[str, Camera]":
     """`frames` cameras around the scene: where the given cameras look, or around the Gaussians without any.
+
+    `up` is the scene's up direction; with None the cameras tell, and without cameras the last argument.
 
     Raises:
         PromptError: fewer than one frame.
@@ -79,8 +85,7 @@ def orbit_views(
     if cameras:
         path = orbit(list(cameras.values()), up, frames)
     else:
-        # Nothing tells where up is; where cameras are gone, most frames still have y down as cameras do.
-        path = encircle(field.splats.means, torch.tensor([0.0, -1.0, 0.0]), frames)
+        path = encircle(field.splats.means, torch.tensor(up_without_cameras), frames)
     return {f"orbit_{index:04d}": camera for index, camera in enumerate(path)}
 
 
