@@ -1,0 +1,8 @@
+"""Data that ships with featurefields (installed as `featurefields_assets`)."""
+
+from pathlib import Path
+
+
+def demo_scene() -> Path:
+    """Folder of the demo scene: a nerfstudio `transforms.json`, photos, ground truth, clicks."""
+    return Path(__file__).parent / "demo_scene"

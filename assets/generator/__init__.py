@@ -1,0 +1,1 @@
+"""How the demo scene is made: shapes, textures, surfaces, light transport. Needs mitsuba."""
