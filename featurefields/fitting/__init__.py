@@ -1,0 +1,1 @@
+"""Fitting a field to photos: stage 1, geometry and appearance."""

@@ -1,0 +1,187 @@
+"""Stage 1: geometry and appearance from photos.
+
+Letters: n Gaussians · h w pixels · c channels.
+"""
+
+from dataclasses import dataclass, field
+from math import exp, log
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from featurefields.camera import Camera
+from featurefields.fitting.densify import DensifyConfig, changed_rows
+from featurefields.fitting.initialize import initial_splats
+from featurefields.fitting.losses import normal_consistency, photometric
+from featurefields.fitting.optimiser import TableAdam
+from featurefields.fitting.photos import Photo
+from featurefields.heads.harmonics import HarmonicsHead
+from featurefields.heads.interface import Head, Layers
+from featurefields.heads.reflected import ReflectedHead
+from featurefields.maths.compositing import over_alpha
+from featurefields.maths.harmonics import harmonics_count
+from featurefields.raster import Raster, RasterConfig, Rasterizer
+from featurefields.scene import Scene
+from featurefields.splats import Splats
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppearanceConfig:
+    """Stage 1: geometry and colour."""
+
+    steps: int = 4000
+    """Pictures drawn and compared in all."""
+    colour: Literal["reflected", "harmonics"] = "reflected"
+    """Colour model: matter plus deferred reflection, or ordinary degree-3 spherical harmonics."""
+    ssim_weight: float = 0.2
+    """Share of the structural (D-SSIM) term in the picture loss; the rest is absolute error."""
+    normal_weight: float = 0.05
+    """Weight of the agreement between drawn normals and the normals of the drawn depth."""
+    reflection_weight: float = 0.01
+    """Weight of the mean reflected light, so that what can be matter stays matter."""
+    half_until: float = 0.3
+    """Fraction of the steps that look at the photos at half size."""
+    seed: int = 0
+    """Seed of everything random; the same seed gives the same result on the same machine."""
+    densify: DensifyConfig = field(default_factory=DensifyConfig)
+    """Where Gaussians are added."""
+
+
+RATES = {
+    "means": 8e-4,
+    "quats": 2e-3,
+    "log_scales": 8e-3,
+    "opacity_logits": 4e-2,
+    "columns.diffuse": 2e-2,
+    "columns.tint": 1e-2,
+    "columns.normals": 5e-3,
+    "columns.roughness": 1e-2,
+    "columns.latent": 1e-2,
+    "columns.harmonics": 3e-3,
+    "head": 3e-3,
+}
+"""Learning rates at the start, per step of Adam; lengths are in normalised world units."""
+
+DECAYED_TO = {"means": 0.01}
+"""What is left of a rate at the end (exponential decay); 0.1 where not named."""
+
+SLOW_HARMONICS = 0.1
+"""Higher bands of harmonics learn this much slower than the constant one."""
+
+
+class AppearanceFit:
+    """A fit in progress: parameters, optimiser, random state. `run_step` advances it by one picture."""
+
+    def __init__(
+        self, scene: Scene, config: AppearanceConfig, *, rasterizer: Rasterizer, device: torch.device | str = "cpu"
+    ) -> None:
+        self.config, self.rasterizer, self.device = config, rasterizer, torch.device(device)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.raster_config = RasterConfig()
+        photos = [Photo.of(view) for view in scene.split("train")]
+        self.photos = {1: photos}
+        if config.half_until > 0:
+            self.photos[2] = [photo.reduced(2) for photo in photos]
+        splats, colours, normals = initial_splats(scene, count=config.densify.budget, generator=self.generator)
+        self.head = self._make_head()
+        self.head.to(self.device)
+        splats = splats.with_columns(**self._initial_columns(colours, normals)).to(self.device)
+        head = {f"head.{name}": value for name, value in self.head.named_parameters() if value.requires_grad}
+        tensors = {**splats.tensors(), **head}
+        rates = {name: RATES.get(name, RATES["head"]) for name in tensors}
+        self.adam = TableAdam(tensors, rates)
+        self.score = torch.zeros(len(splats), device=self.device)
+        self.step = 0
+        self.queue: list[int] = []
+
+    def _make_head(self) -> Head:
+        if self.config.colour == "harmonics":
+            return HarmonicsHead(3)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**31, (1,), generator=self.generator)))
+            return ReflectedHead()
+
+    def _initial_columns(self, colours: Tensor, normals: Tensor) -> dict[str, Tensor]:
+        if self.config.colour == "harmonics":
+            bands = torch.zeros(len(colours), harmonics_count(3), 3)
+            bands[:, 0] = (colours - 0.5) / 0.28209479177387814
+            return {"harmonics": bands, "normals": normals}
+        return ReflectedHead.initial_columns(colours, normals)
+
+    @property
+    def splats(self) -> Splats:
+        """The Gaussians as they are now (leaf tensors)."""
+        return Splats.from_tensors({k: v for k, v in self.adam.parameters.items() if not k.startswith("head.")})
+
+    def run_step(self) -> dict[str, float]:
+        """Draw one photo's view, compare, update. Returns the loss and the mean absolute error."""
+        photo = self._next_photo()
+        splats, camera = self.splats, photo.camera.to(self.device)
+        probe = torch.zeros(len(splats), 1, device=self.device, requires_grad=True)
+        drawn, layers, depth, probed = self._draw(splats, camera, probe)
+        target = photo.target(self.device)
+        mask = None if photo.mask is None else photo.mask.to(self.device)
+        loss, error = photometric(layers["total"], target, mask, ssim_weight=self.config.ssim_weight)
+        loss = loss + self._priors(layers, depth, drawn, camera)
+        # the probe is zero, so this adds nothing but its gradient: every Gaussian's share of the error
+        (loss + (probed * error).sum()).backward()
+        if probe.grad is not None:
+            self.score += probe.grad[:, 0]
+        self.step += 1
+        self._set_rates()
+        self.adam.step()
+        if self.config.densify.due(self.step, self.config.steps):
+            self._change_table()
+        return {"loss": float(loss), "error": float(error.mean()), "splats": len(self.score)}
+
+    def _draw(
+        self, splats: Splats, camera: Camera, probe: Float[Tensor, "n 1"]
+    ) -> tuple[Raster, Layers, Float[Tensor, "h w"], Float[Tensor, "h w"]]:
+        channels = self.head.splat(splats, camera)
+        depths = ((splats.means - camera.position) @ camera.forward)[:, None].detach()
+        drawn = self.rasterizer.draw(splats, torch.cat([channels, depths, probe], -1), camera, self.raster_config)
+        pixels, depth, probed = drawn.image.split([channels.shape[-1], 1, 1], dim=-1)
+        layers = self.head.decode(pixels, drawn.alpha, camera)
+        return drawn, layers, over_alpha(depth, drawn.alpha).squeeze(-1), probed.squeeze(-1)
+
+    def _priors(self, layers: Layers, depth: Tensor, drawn: Raster, camera: Camera) -> Tensor:
+        total = drawn.alpha.new_zeros(())
+        if "normal" not in layers:
+            return total
+        progress = self.step / self.config.steps
+        if self.config.normal_weight > 0 and progress > 0.05:
+            total = total + self.config.normal_weight * normal_consistency(layers["normal"], depth, drawn.alpha, camera)
+        return total + self.config.reflection_weight * layers["dep"].mean()
+
+    def _next_photo(self) -> Photo:
+        if not self.queue:
+            self.queue = torch.randperm(len(self.photos[1]), generator=self.generator).tolist()
+        half = self.step < self.config.half_until * self.config.steps
+        return self.photos[2 if half else 1][self.queue.pop()]
+
+    def _set_rates(self) -> None:
+        progress = min(1.0, self.step / self.config.steps)
+        for name in self.adam.rates:
+            start = RATES.get(name, RATES["head"])
+            self.adam.rates[name] = start * exp(progress * log(DECAYED_TO.get(name, 0.1)))
+
+    def _change_table(self) -> None:
+        splats = self.splats.detach()
+        keep, new = changed_rows(splats, self.score, self.config.densify, self.generator)
+        self.adam.replace_rows(list(splats.tensors()), keep, new.tensors())
+        self.score = torch.zeros(len(self.splats), device=self.device)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
+        """Tensors and JSON-able facts from which `load` continues bit for bit."""
+        tensors = self.adam.state() | {"score": self.score, "generator": self.generator.get_state()}
+        return tensors, {"step": self.step, "adam_steps": self.adam.steps, "queue": self.queue}
+
+    def load(self, tensors: dict[str, Tensor], facts: dict) -> None:
+        """Continue from a `state`."""
+        self.adam.load(tensors, int(facts["adam_steps"]))
+        self.score = tensors["score"].clone().to(self.device)
+        self.generator.set_state(tensors["generator"].clone())
+        self.step, self.queue = int(facts["step"]), [int(i) for i in facts["queue"]]
+

@@ -1,0 +1,52 @@
+"""Colour of an ordinary 3D Gaussian splat file: spherical harmonics of the viewing direction.
+
+Letters: n Gaussians · k harmonics · h w pixels.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from featurefields.camera import Camera
+from featurefields.heads.interface import Head, Layers
+from featurefields.maths.harmonics import harmonics, harmonics_count, turn_harmonics
+from featurefields.splats import Splats
+
+
+class HarmonicsHead(Head):
+    """Reads column "harmonics" (n k 3), k = (degree + 1)^2; colour = max(0, 0.5 + sum_k Y_k(direction) h_k).
+
+    Colours are display-referred (sRGB) and composited as they are, as splat viewers do. The layer "indep" is
+    the constant band alone, "dep" what the others add to it.
+    """
+
+    kind = "harmonics"
+
+    def __init__(self, degree: int = 3) -> None:
+        super().__init__()
+        self.degree = degree
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("harmonics",)
+
+    def splat(self, splats: Splats, camera: Camera) -> Float[Tensor, "n c"]:
+        coefficients = splats.columns["harmonics"][:, : harmonics_count(self.degree)]
+        directions = torch.nn.functional.normalize(splats.means - camera.position, dim=-1)
+        basis = harmonics(directions, tuple(range(self.degree + 1)))
+        terms = basis[..., None] * coefficients
+        indep = (0.5 + terms[:, 0]).clamp(min=0)
+        total = (0.5 + terms.sum(1)).clamp(min=0)
+        return torch.cat([total, indep], dim=-1)
+
+    def decode(self, pixels: Float[Tensor, "h w c"], alpha: Float[Tensor, "h w"], camera: Camera) -> Layers:
+        total, indep = pixels.split(3, dim=-1)
+        return {"total": total, "indep": indep, "dep": total - indep}
+
+    def config(self) -> dict[str, Any]:
+        return {"degree": self.degree}
+
+    def turned(self, columns: dict[str, Tensor], rotation: Float[Tensor, "3 3"]) -> dict[str, Tensor]:
+        return {"harmonics": turn_harmonics(columns["harmonics"], rotation)}

@@ -1,0 +1,125 @@
+"""Colour as matter plus reflection, shaded once per pixel (deferred).
+
+Letters: n Gaussians · h w pixels · k encoding functions.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from featurefields.camera import Camera
+from featurefields.heads.interface import Head, Layers
+from featurefields.maths.colour import linear_from_srgb, srgb_from_linear
+from featurefields.maths.compositing import over_alpha
+from featurefields.maths.harmonics import harmonics, harmonics_count
+from featurefields.maths.reflections import IDE_DIM, ide, lobe_width, reflect
+from featurefields.splats import Splats
+
+LATENT = 4
+SKY_DEGREE = 3
+
+
+class ReflectedHead(Head):
+    """rgb = tone(diffuse + tint * light(IDE(reflected direction, roughness), n·v, latent) + uncovered * sky).
+
+    Everything inside the parentheses is non-negative linear light; `tone` is the sRGB curve, continued above 1
+    (pictures are clipped when they are written). Diffuse colour, tint, normal, roughness and latent code are
+    drawn in one pass; the reflected light, a small network shared by the scene, is evaluated once per pixel
+    from their means over what covers the pixel, after Ref-NeRF (Verbin et al. 2022) and deferred 3DGS.
+
+    Columns: "diffuse" (n 3) and "roughness" (n 1) logits, "tint" (n 3) logarithms, "normals" (n 3) of any
+    length, "latent" (n 4). Layers: "total", "indep" (diffuse and sky), "dep" (reflection), display-referred
+    sRGB, and "normal" (unit, world), "roughness" (0..1), "tint" (linear).
+    """
+
+    kind = "reflected"
+
+    def __init__(self, hidden: int = 64, sky: bool = True) -> None:
+        super().__init__()
+        self.hidden, self.sky = hidden, sky
+        self.light = nn.Sequential(
+            nn.Linear(IDE_DIM + 1 + LATENT, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 3)
+        )
+        self.background = nn.Parameter(torch.zeros(harmonics_count(SKY_DEGREE), 3), requires_grad=sky)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("diffuse", "tint", "normals", "roughness", "latent")
+
+    @staticmethod
+    def initial_columns(colours: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"]) -> dict[str, Tensor]:
+        """Columns that show sRGB `colours` as matter with hardly any reflection."""
+        n = len(colours)
+        return {
+            "diffuse": logit_from_diffuse(linear_from_srgb(colours)),
+            "tint": colours.new_full((n, 3), -3.0),
+            "normals": torch.nn.functional.normalize(normals, dim=-1),
+            "roughness": colours.new_zeros(n, 1),
+            "latent": colours.new_zeros(n, LATENT),
+        }
+
+    def splat(self, splats: Splats, camera: Camera) -> Float[Tensor, "n c"]:
+        columns = splats.columns
+        return torch.cat(
+            [
+                diffuse_from_logit(columns["diffuse"]),
+                torch.exp(columns["tint"]),
+                torch.nn.functional.normalize(columns["normals"], dim=-1),
+                torch.sigmoid(columns["roughness"]),
+                columns["latent"],
+            ],
+            dim=-1,
+        )
+
+    def reflected_light(
+        self,
+        towards: Float[Tensor, "... 3"],
+        normals: Float[Tensor, "... 3"],
+        roughness: Float[Tensor, "... 1"],
+        latent: Float[Tensor, "... 4"],
+    ) -> Float[Tensor, "... 3"]:
+        """Linear light that surfaces with unit normals send back along unit viewing directions `towards`."""
+        facing = -(towards * normals).sum(-1, keepdim=True)
+        code = ide(reflect(towards, normals), lobe_width(roughness))
+        return torch.nn.functional.softplus(self.light(torch.cat([code, facing, latent], dim=-1)))
+
+    def sky_light(self, directions: Float[Tensor, "... 3"]) -> Float[Tensor, "... 3"]:
+        """Linear light of what no Gaussian covers."""
+        basis = harmonics(directions, tuple(range(SKY_DEGREE + 1)))
+        return diffuse_from_logit(basis @ self.background) if self.sky else torch.zeros_like(directions)
+
+    def decode(self, pixels: Float[Tensor, "h w c"], alpha: Float[Tensor, "h w"], camera: Camera) -> Layers:
+        diffuse = pixels[..., :3]
+        tint, normals, roughness, latent = over_alpha(pixels[..., 3:], alpha).split([3, 3, 1, LATENT], dim=-1)
+        normals = torch.nn.functional.normalize(normals, dim=-1)
+        directions = camera.directions().to(pixels)
+        light = self.reflected_light(directions, normals, roughness, latent)
+        matter = diffuse + (1 - alpha[..., None]) * self.sky_light(directions)
+        reflection = alpha[..., None] * tint * light
+        return {
+            "total": srgb_from_linear(matter + reflection),
+            "indep": srgb_from_linear(matter),
+            "dep": srgb_from_linear(reflection),
+            "normal": normals,
+            "roughness": roughness,
+            "tint": tint,
+        }
+
+    def config(self) -> dict[str, Any]:
+        return {"hidden": self.hidden, "sky": self.sky}
+
+    def turned(self, columns: dict[str, Tensor], rotation: Float[Tensor, "3 3"]) -> dict[str, Tensor]:
+        """Normals turn; the reflected light belongs to the surroundings and stays."""
+        return super().turned(columns, rotation) | {"normals": columns["normals"] @ rotation.T}
+
+
+def diffuse_from_logit(logit: Tensor) -> Tensor:
+    """Linear diffuse light in 0..1; the square makes steps of the logit about even to the eye."""
+    return torch.sigmoid(logit) ** 2
+
+
+def logit_from_diffuse(diffuse: Tensor) -> Tensor:
+    """The inverse of `diffuse_from_logit`, kept away from 0 and 1 so that it stays finite."""
+    return torch.logit(diffuse.clamp(0, 1).sqrt().clamp(0.01, 0.995))
