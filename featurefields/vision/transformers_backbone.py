@@ -1,0 +1,201 @@
+"""Any vision transformer with patch tokens from the transformers library.
+
+Letters: b batch · h w pixels · hp wp patches · d feature dimension.
+
+DINOv2 (with or without registers), DINOv3, ViT, DeiT, and the vision towers of CLIP and SigLIP: the last
+hidden state, without the class and register tokens in front, laid out as a grid row by row.
+"""
+
+import inspect
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from featurefields.errors import FileFormatError, UnavailableError
+from featurefields.vision.hub import model_folder
+from featurefields.vision.interface import fit_to_stride
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class TransformersBackbone:
+    """An extractor around a transformers model; `model` may go on being trained through `tokens`.
+
+    The fingerprint identifies the weights at the time this object was made.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        mean: tuple[float, float, float] = _IMAGENET_MEAN,
+        std: tuple[float, float, float] = _IMAGENET_STD,
+    ) -> None:
+        """Wrap `model`, whose images are normalised with `mean` and `std` (sRGB in 0..1).
+
+        Raises:
+            FileFormatError: the model has no square patches, so it has no patch tokens to use.
+        """
+        config: Any = model.config
+        self.model = model.eval()
+        self.dim, self.stride = _layout(config)
+        self.mean, self.std = mean, std
+        self._registers = int(getattr(config, "num_register_tokens", 0) or 0)
+        accepted = inspect.signature(model.forward).parameters
+        self._options = {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in accepted else {}
+        self.fingerprint = f"transformers:{config.model_type}@{_digest(model, mean, std)}"
+
+    @torch.no_grad()
+    def __call__(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d hp wp"]:
+        """Patch features of the images, on their device."""
+        return self.tokens(images.float()).to(images.device)
+
+    def tokens(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d hp wp"]:
+        """The same, differentiable in the model's weights and on the model's device.
+
+        Raises:
+            FileFormatError: the model's output is not one token a patch after the class and register tokens.
+        """
+        weight = next(self.model.parameters())
+        images = fit_to_stride(images.to(weight), self.stride)
+        mean, std = (torch.tensor(values).to(weight)[:, None, None] for values in (self.mean, self.std))
+        rows, columns = images.shape[-2] // self.stride, images.shape[-1] // self.stride
+        hidden = self.model(pixel_values=(images - mean) / std, **self._options).last_hidden_state
+        front = hidden.shape[1] - rows * columns - self._registers
+        if hidden.ndim != 3 or front not in (0, 1, 2):
+            raise FileFormatError(
+                f"model '{self.fingerprint}' gives {tuple(hidden.shape)} for {rows} x {columns} patches; "
+                "one token a patch is needed: choose a plain vision transformer"
+            )
+        patches = hidden[:, front + self._registers :]
+        return patches.unflatten(1, (rows, columns)).movedim(-1, 1)
+
+
+def load_backbone(name: str, *, device: torch.device | str = "cpu") -> TransformersBackbone:
+    """The backbone in a local folder, or of a hub id; safetensors weights only, in single precision.
+
+    Raises:
+        UnavailableError: transformers is missing, the hub cannot be reached, or the model has no safetensors.
+        FileFormatError: the folder holds no readable model of a known kind, or its weights are incomplete.
+    """
+    try:
+        from transformers import AutoConfig, AutoModel
+    except ImportError as error:
+        raise UnavailableError(
+            f"features '{name}' need the transformers library: {error}; install it with: pip install transformers"
+        ) from error
+    folder = model_folder(name)
+    if not any(folder.glob("*.safetensors")):
+        raise UnavailableError(
+            f"cannot load model '{name}': {folder} has no .safetensors weights, and pickled ones are refused (they "
+            "can run code); convert it with save_pretrained(safe_serialization=True)"
+        )
+    try:
+        with _quiet():
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            config = getattr(config, "vision_config", config)
+            model, report = AutoModel.from_pretrained(
+                folder, config=config, use_safetensors=True, local_files_only=True, output_loading_info=True
+            )
+    except Exception as error:  # transformers', safetensors' and the hub's errors have no common type
+        raise FileFormatError(
+            f"cannot load model '{name}' from {folder}: {_line(error)}; check that the folder is complete"
+        ) from error
+    lost = sorted(key for key in report["missing_keys"] if not _is_pooled(key))
+    if lost:
+        raise FileFormatError(
+            f"model '{name}' in {folder} lacks {len(lost)} weights such as {lost[0]}; use a complete checkpoint"
+        )
+    mean, std = _normalisation(folder)
+    return TransformersBackbone(model.float().to(device).requires_grad_(False), mean=mean, std=std)
+
+
+def dinov2_small(*, device: torch.device | str = "cpu") -> TransformersBackbone:
+    """DINOv2 ViT-S/14 with registers."""
+    return load_backbone("facebook/dinov2-with-registers-small", device=device)
+
+
+def dinov2_base(*, device: torch.device | str = "cpu") -> TransformersBackbone:
+    """DINOv2 ViT-B/14 with registers."""
+    return load_backbone("facebook/dinov2-with-registers-base", device=device)
+
+
+def _normalisation(folder: Path) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and deviation the model was trained with: its preprocessor's, else ImageNet's."""
+    for file in ("preprocessor_config.json", "processor_config.json"):
+        path = folder / file
+        if not path.is_file():
+            continue
+        try:
+            settings = json.loads(path.read_text(encoding="utf-8"))
+            settings = settings.get("image_processor", settings)
+            if settings.get("do_normalize", True) is False:
+                return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+            if "image_mean" in settings and "image_std" in settings:
+                return _three(settings["image_mean"]), _three(settings["image_std"])
+        except (ValueError, TypeError, AttributeError) as error:
+            raise FileFormatError(
+                f"cannot read {path}: {_line(error)}; restore or remove that file"
+            ) from error
+    return _IMAGENET_MEAN, _IMAGENET_STD
+
+
+def _three(values: list[float]) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+def _layout(config: Any) -> tuple[int, int]:
+    """Length of a token and side of a patch in pixels."""
+    length, side = getattr(config, "hidden_size", None), getattr(config, "patch_size", None)
+    sides = list(side) if isinstance(side, list | tuple) else [side]
+    if not isinstance(length, int) or not isinstance(sides[0], int) or any(one != sides[0] for one in sides):
+        raise FileFormatError(
+            f"a model of kind '{config.model_type}' has no square patches with tokens of one length (patch_size "
+            f"{side}, hidden_size {length}); choose a plain vision transformer"
+        )
+    return length, sides[0]
+
+
+def _is_pooled(name: str) -> bool:
+    """Whether a weight belongs to what summarises the patches; patch tokens do not depend on it."""
+    return not {"pooler", "head"}.isdisjoint(name.split("."))
+
+
+def _digest(model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> str:
+    """Hash of the normalisation, and of every weight that matters with its name."""
+    digest = sha256(repr((mean, std)).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        if _is_pooled(name):
+            continue
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No load report and no progress bar: what matters of them is checked here and told in one line."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
