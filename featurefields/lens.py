@@ -7,6 +7,7 @@ Distortion models: Brown-Conrady with a rational radial part and the equidistant
 coefficients in the order of OpenCV's calib3d documentation.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -110,15 +111,21 @@ def _bend_brown(rays: FloatArray, k: FloatArray) -> FloatArray:
     return np.stack([bent_x, bent_y], axis=-1)
 
 
+def _derivatives(bend: "_Bend", rays: FloatArray, k: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Central differences of `bend` along x and along y, and the determinant of the two."""
+    step = 1e-6
+    along_x, along_y = np.array([step, 0.0]), np.array([0.0, step])
+    dx = (bend(rays + along_x, k) - bend(rays - along_x, k)) / (2 * step)
+    dy = (bend(rays + along_y, k) - bend(rays - along_y, k)) / (2 * step)
+    return dx, dy, dx[:, 0] * dy[:, 1] - dx[:, 1] * dy[:, 0]
+
+
 def _straighten_brown(bent: FloatArray, k: FloatArray) -> FloatArray:
     """Newton's method on `_bend_brown`, with derivatives by central differences."""
-    rays, step = bent.copy(), 1e-6
-    along_x, along_y = np.array([step, 0.0]), np.array([0.0, step])
+    rays = bent.copy()
     for _ in range(30):
         miss = _bend_brown(rays, k) - bent
-        dx = (_bend_brown(rays + along_x, k) - _bend_brown(rays - along_x, k)) / (2 * step)
-        dy = (_bend_brown(rays + along_y, k) - _bend_brown(rays - along_y, k)) / (2 * step)
-        determinant = dx[:, 0] * dy[:, 1] - dx[:, 1] * dy[:, 0]
+        dx, dy, determinant = _derivatives(_bend_brown, rays, k)
         determinant = np.where(np.abs(determinant) < 1e-9, 1e-9, determinant)
         change_x = (dy[:, 1] * miss[:, 0] - dy[:, 0] * miss[:, 1]) / determinant
         change_y = (dx[:, 0] * miss[:, 1] - dx[:, 1] * miss[:, 0]) / determinant
@@ -147,8 +154,13 @@ def _straighten_fisheye(bent: FloatArray, k: FloatArray) -> FloatArray:
     return bent * np.tan(np.minimum(angle, np.pi / 2 - 1e-6)) / np.maximum(radius, 1e-12)
 
 
-_BEND = {"pinhole": lambda rays, _: rays, "opencv": _bend_brown, "fisheye": _bend_fisheye}
-_STRAIGHTEN = {"pinhole": lambda bent, _: bent, "opencv": _straighten_brown, "fisheye": _straighten_fisheye}
+_Bend = Callable[[FloatArray, FloatArray], FloatArray]
+_BEND: dict[str, _Bend] = {"pinhole": lambda rays, _: rays, "opencv": _bend_brown, "fisheye": _bend_fisheye}
+_STRAIGHTEN: dict[str, _Bend] = {
+    "pinhole": lambda bent, _: bent,
+    "opencv": _straighten_brown,
+    "fisheye": _straighten_fisheye,
+}
 
 
 def _border(size: tuple[int, int]) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -169,25 +181,49 @@ def _border(size: tuple[int, int]) -> tuple[FloatArray, FloatArray, FloatArray, 
 def _undistorted(lens: Lens) -> Lens:
     if not lens.distorts:
         return replace(lens, model="pinhole", distortion=())
-    left, right, top, bottom = (lens.rays(edge) for edge in _border(lens.size))
-    reach = FISHEYE_REACH if lens.model == "fisheye" else np.inf
-    x0, x1 = max(left[:, 0].max(), -reach), min(right[:, 0].min(), reach)
-    y0, y1 = max(top[:, 1].max(), -reach), min(bottom[:, 1].min(), reach)
-    folded = SceneError(
+    rectangle = _inner_rectangle(lens)
+    for zoom in (1.0, 1.1, 1.25, 1.5, 2.0):
+        target = _within(lens, *rectangle, zoom) if rectangle else None
+        if target is not None and _shows_only_photo(lens, target):
+            return target
+    raise SceneError(
         f"lens '{lens.model}' of {lens.size[0]}x{lens.size[1]} pixels cannot be undone: its coefficients "
         f"{lens.distortion} fold the picture; calibrate again or set them to 0"
     )
-    if not (x1 > x0 and y1 > y0):
-        raise folded
+
+
+def _inner_rectangle(lens: Lens) -> tuple[float, float, float, float] | None:
+    """Rays x0 x1 y0 y1 inside all four borders of the photo; parts of a border that no ray reaches do not count."""
+    edges = []
+    for pixels in _border(lens.size):
+        rays = lens.rays(pixels)
+        if lens.model == "opencv":
+            reached = np.abs(lens.pixels(rays) - pixels).max(-1) < 0.01
+            rays = rays[reached & (_derivatives(_bend_brown, rays, lens._coefficients)[2] > 0)]
+        if not len(rays):
+            return None
+        edges.append(rays)
+    left, right, top, bottom = edges
+    reach = FISHEYE_REACH if lens.model == "fisheye" else np.inf
+    x0, x1 = max(left[:, 0].max(), -reach), min(right[:, 0].min(), reach)
+    y0, y1 = max(top[:, 1].max(), -reach), min(bottom[:, 1].min(), reach)
+    return (float(x0), float(x1), float(y0), float(y1)) if x1 > x0 and y1 > y0 else None
+
+
+def _within(lens: Lens, x0: float, x1: float, y0: float, y1: float, zoom: float) -> Lens:
+    """The pinhole lens with `lens`'s size and pixel shape that fills the rectangle of rays in one direction."""
     width, height = lens.size
     pixel_shape = lens.focal_px[0] / lens.focal_px[1]
-    focal_x = max((width - 1) / (x1 - x0), pixel_shape * (height - 1) / (y1 - y0))
+    focal_x = zoom * max((width - 1) / (x1 - x0), pixel_shape * (height - 1) / (y1 - y0))
     focal_y = focal_x / pixel_shape
     centre = (width / 2 - focal_x * (x0 + x1) / 2, height / 2 - focal_y * (y0 + y1) / 2)
-    target = Lens(
-        "pinhole", lens.size, (float(focal_x), float(focal_y)), (float(centre[0]), float(centre[1]))
-    )
-    seen = np.concatenate([lens.pixels(target.rays(edge)) for edge in _border(lens.size)])
-    if not ((seen > 0).all() and (seen < np.array(lens.size)).all()):
-        raise folded
-    return target
+    return Lens("pinhole", lens.size, (focal_x, focal_y), centre)
+
+
+def _shows_only_photo(lens: Lens, target: Lens) -> bool:
+    """Whether every pixel of `target` lies inside the photo, none of it seen twice."""
+    border = np.concatenate([lens.pixels(target.rays(edge)) for edge in _border(lens.size)])
+    x, y = np.meshgrid(np.linspace(0, lens.size[0], 33), np.linspace(0, lens.size[1], 33))
+    rays = target.rays(np.stack([x.ravel(), y.ravel()], axis=-1))
+    unfolded = (_derivatives(_BEND[lens.model], rays, lens._coefficients)[2] > 0).all()
+    return bool(unfolded and (border > 0).all() and (border < np.array(lens.size)).all())

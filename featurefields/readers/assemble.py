@@ -26,7 +26,7 @@ def read_scene(
     folder: str | Path,
     *,
     kind: str = "auto",
-    downscale: float = 1.0,
+    downscale: int | float = 1.0,
     normalise: bool = True,
     holdout: int = 8,
     points: bool = True,
@@ -108,7 +108,7 @@ def _stored_lens(shot: Shot) -> Lens:
     return shot.lens if size == shot.lens.size else shot.lens.resized(size)
 
 
-def _view(shot: Shot, world_from_capture: Similarity, downscale: float, background: Colour) -> View:
+def _view(shot: Shot, world_from_capture: Similarity, downscale: int | float, background: Colour) -> View:
     try:
         full = shot.lens.undistorted()
     except SceneError as error:
@@ -129,7 +129,7 @@ def _view(shot: Shot, world_from_capture: Similarity, downscale: float, backgrou
     return View(shot.name, camera, shot.split or "train", picture)
 
 
-def _shrunk(extent: int, downscale: float) -> int:
+def _shrunk(extent: int, downscale: int | float) -> int:
     return max(1, round(extent / downscale))
 
 

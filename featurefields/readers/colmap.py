@@ -11,6 +11,7 @@ import pycolmap
 from featurefields.errors import SceneError
 from featurefields.lens import Lens
 from featurefields.readers.capture import Capture, Points, Shot
+from featurefields.readers.colmap_tables import require_complete
 from featurefields.readers.detect import colmap_models
 from featurefields.readers.points import finite_points
 from featurefields.readers.pose import rigid_pose
@@ -77,9 +78,10 @@ def model_points(model: Path) -> Points | None:
 
 
 def _load(model: Path) -> pycolmap.Reconstruction:
+    require_complete(model)
     try:
         return pycolmap.Reconstruction(str(model))
-    except (ValueError, RuntimeError, IndexError, KeyError, OSError) as error:
+    except (ValueError, RuntimeError, IndexError, KeyError, OSError, MemoryError) as error:
         reason = " ".join(str(error).split())
         raise SceneError(f"COLMAP model {model} cannot be read ({reason}); export it again") from error
 

@@ -26,7 +26,7 @@ def normalising_similarity(
     """
     origin = _origin(poses)
     scale = 1.0
-    extent = 1e-6 * max(1.0, float(poses[:, :3, 3].abs().max()))
+    extent = 1e-10 * max(1.0, float(poses[:, :3, 3].abs().max()))
     for places in (poses[:, :3, 3], points):
         if places is not None and len(places):
             distance = float((places - origin).norm(dim=-1).median())

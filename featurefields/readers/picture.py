@@ -84,7 +84,7 @@ class PhotoFile:
             return self._resampled(channels[..., -1:], path) if channels.shape[-1] in (2, 4) else None
         return self._resampled(channels, path)
 
-    def photo_to_camera(self, x: float, y: float) -> tuple[float, float]:
+    def photo_to_camera(self, x: int | float, y: int | float) -> tuple[float, float]:
         """Pixel of the view's camera that shows what pixel (x, y) of the photo file shows.
 
         Both are continuous (a pixel's centre is at +0.5). What undistortion cut off lands outside the camera.
