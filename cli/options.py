@@ -50,8 +50,8 @@ class ComputeOptions:
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto takes a CUDA device when there is one."""
-    backend: Literal["auto", "cpu", "gsplat", "reference"] = "auto"
-    """What draws; auto takes gsplat on a CUDA device and cpu elsewhere."""
+    backend: str = "auto"
+    """What draws: cpu, gsplat or reference; auto takes gsplat on a CUDA device and cpu elsewhere."""
 
     def torch_device(self) -> "torch.device":
         """The device to use.

@@ -68,11 +68,20 @@ class FeatureField:
         return replace(self, splats=self.splats.to(device), heads=heads)
 
     def moved(self, similarity: Similarity) -> "FeatureField":
-        """The field in another frame: Gaussians moved, directional columns of every head turned."""
+        """The field in another frame, cameras and surroundings included: what they see stays the same."""
+        rotation = similarity.rotation.to(self.splats.means)
         splats = self.splats.moved(similarity)
         for head in self.heads.values():
-            splats = splats.with_columns(**head.turned(dict(splats.columns), similarity.rotation.to(splats.means)))
-        return self.with_splats(splats)
+            splats = splats.with_columns(**head.turned(dict(splats.columns), rotation))
+        cameras = {
+            name: replace(camera, world_from_camera=similarity.pose(camera.world_from_camera))
+            for name, camera in self.about.cameras.items()
+        }
+        about = replace(
+            self.about, cameras=cameras, world_from_capture=similarity.after(self.about.world_from_capture)
+        )
+        heads = {name: head.in_turned_world(rotation) for name, head in self.heads.items()}
+        return FeatureField(splats, heads, about)
 
 
 @dataclass(frozen=True)

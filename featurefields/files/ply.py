@@ -23,8 +23,8 @@ from featurefields.atomic import refuse_existing
 from featurefields.errors import FileFormatError, WriteError
 from featurefields.field import About, FeatureField
 from featurefields.files.drawable import drawable
-from featurefields.files.ply_table import Table, read_vertices, write_vertices
 from featurefields.heads import head_from_config
+from featurefields.ply_table import Table, read_vertices, write_vertices
 from featurefields.splats import Splats
 
 POSITION = ("x", "y", "z")
@@ -89,6 +89,8 @@ def read_ply(path: str | Path) -> FeatureField:
     """
     path = Path(path)
     vertices = read_vertices(path)
+    if not any(len(values) for values in vertices.values()):
+        raise FileFormatError(f"{path} holds no vertices; pass a Gaussian-splat PLY")
     rest = _rest(path, vertices)
     count = len(vertices["x"])
     base = _gathered(vertices, BASE_COLOUR)[:, None]

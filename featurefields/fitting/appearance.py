@@ -75,7 +75,12 @@ class AppearanceFit:
     """A fit in progress: parameters, optimiser, random state. `run_step` advances it by one picture."""
 
     def __init__(
-        self, scene: Scene, config: AppearanceConfig, *, rasterizer: Rasterizer, device: torch.device | str = "cpu"
+        self,
+        scene: Scene,
+        config: AppearanceConfig,
+        *,
+        rasterizer: Rasterizer,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.config, self.rasterizer, self.device = config, rasterizer, torch.device(device)
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -84,7 +89,9 @@ class AppearanceFit:
         self.photos = {1: photos}
         if config.half_until > 0:
             self.photos[2] = [photo.reduced(2) for photo in photos]
-        splats, colours, normals = initial_splats(scene, count=config.densify.budget, generator=self.generator)
+        splats, colours, normals = initial_splats(
+            scene, count=config.densify.budget, generator=self.generator
+        )
         self.head = self._make_head()
         self.head.to(self.device)
         splats = splats.with_columns(**self._initial_columns(colours, normals)).to(self.device)
@@ -113,7 +120,9 @@ class AppearanceFit:
     @property
     def splats(self) -> Splats:
         """The Gaussians as they are now (leaf tensors)."""
-        return Splats.from_tensors({k: v for k, v in self.adam.parameters.items() if not k.startswith("head.")})
+        return Splats.from_tensors(
+            {k: v for k, v in self.adam.parameters.items() if not k.startswith("head.")}
+        )
 
     def run_step(self) -> dict[str, float]:
         """Draw one photo's view, compare, update. Returns the loss and the mean absolute error."""
@@ -141,7 +150,9 @@ class AppearanceFit:
     ) -> tuple[Raster, Layers, Float[Tensor, "h w"], Float[Tensor, "h w"]]:
         channels = self.head.splat(splats, camera)
         depths = ((splats.means - camera.position) @ camera.forward)[:, None].detach()
-        drawn = self.rasterizer.draw(splats, torch.cat([channels, depths, probe], -1), camera, self.raster_config)
+        drawn = self.rasterizer.draw(
+            splats, torch.cat([channels, depths, probe], -1), camera, self.raster_config
+        )
         pixels, depth, probed = drawn.image.split([channels.shape[-1], 1, 1], dim=-1)
         layers = self.head.decode(pixels, drawn.alpha, camera)
         return drawn, layers, over_alpha(depth, drawn.alpha).squeeze(-1), probed.squeeze(-1)
@@ -152,7 +163,9 @@ class AppearanceFit:
             return total
         progress = self.step / self.config.steps
         if self.config.normal_weight > 0 and progress > 0.05:
-            total = total + self.config.normal_weight * normal_consistency(layers["normal"], depth, drawn.alpha, camera)
+            total = total + self.config.normal_weight * normal_consistency(
+                layers["normal"], depth, drawn.alpha, camera
+            )
         return total + self.config.reflection_weight * layers["dep"].mean()
 
     def _next_photo(self) -> Photo:
@@ -184,4 +197,3 @@ class AppearanceFit:
         self.score = tensors["score"].clone().to(self.device)
         self.generator.set_state(tensors["generator"].clone())
         self.step, self.queue = int(facts["step"]), [int(i) for i in facts["queue"]]
-

@@ -75,7 +75,8 @@ def halves(parents: Splats) -> tuple[Splats, Splats]:
     opacity = 0.5 * (opacity + parents.opacities)
     logits = torch.logit(opacity.clamp(1e-4, 0.999))
     return tuple(
-        Splats(parents.means + sign * offset, parents.quats, log_scales, logits, parents.columns) for sign in (-1, 1)
+        Splats(parents.means + sign * offset, parents.quats, log_scales, logits, parents.columns)
+        for sign in (-1, 1)
     )  # type: ignore[return-value]
 
 

@@ -72,7 +72,9 @@ def initial_splats(
     distance, _ = nearest(points, 4)
     spacing = distance.square().mean(-1).sqrt()
     spacing = spacing.clamp(min=max(float(spacing.median()) * 0.05, 1e-6), max=float(spacing.quantile(0.99)))
-    log_scales = torch.log(spacing)[:, None].repeat(1, 3) + torch.log(torch.tensor([0.8, 0.8, 0.8 * FLATNESS]))
+    log_scales = torch.log(spacing)[:, None].repeat(1, 3) + torch.log(
+        torch.tensor([0.8, 0.8, 0.8 * FLATNESS])
+    )
     splats = Splats(
         means=points.clone(),
         quats=quat_from_matrix(frame_of(normals)),
@@ -85,5 +87,7 @@ def initial_splats(
 def frame_of(normals: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3 3"]:
     """Rotation matrices whose third column is the given unit normal."""
     across = torch.where(normals[:, :1].abs() < 0.8, torch.tensor([[1.0, 0, 0]]), torch.tensor([[0, 1.0, 0]]))
-    first = torch.nn.functional.normalize(torch.linalg.cross(across.to(normals).expand_as(normals), normals), dim=-1)
+    first = torch.nn.functional.normalize(
+        torch.linalg.cross(across.to(normals).expand_as(normals), normals), dim=-1
+    )
     return torch.stack([first, torch.linalg.cross(normals, first), normals], dim=-1)

@@ -18,9 +18,15 @@ class TableAdam:
     """
 
     def __init__(
-        self, parameters: Mapping[str, Tensor], rates: Mapping[str, float], *, betas: tuple[float, float] = (0.9, 0.99)
+        self,
+        parameters: Mapping[str, Tensor],
+        rates: Mapping[str, float],
+        *,
+        betas: tuple[float, float] = (0.9, 0.99),
     ) -> None:
-        self.parameters = {name: value.detach() if not value.requires_grad else value for name, value in parameters.items()}
+        self.parameters = {
+            name: value.detach() if not value.requires_grad else value for name, value in parameters.items()
+        }
         self.parameters = {name: value.requires_grad_() for name, value in self.parameters.items()}
         self.rates = dict(rates)
         self.betas = betas
@@ -43,7 +49,10 @@ class TableAdam:
         torch._foreach_add_(scale, 1e-15)
         bias = 1 - self.betas[0] ** self.steps
         torch._foreach_addcdiv_(
-            [self.parameters[name] for name in names], first, scale, [-self.rates[name] / bias for name in names]
+            [self.parameters[name] for name in names],
+            first,
+            scale,
+            [-self.rates[name] / bias for name in names],
         )
         for value in self.parameters.values():
             value.grad = None
@@ -60,7 +69,11 @@ class TableAdam:
     def state(self) -> dict[str, Tensor]:
         """Everything that changes, by name; `load` is the inverse."""
         groups = {"parameter": self.parameters, "first": self.first, "second": self.second}
-        return {f"{group}.{name}": value.detach() for group, values in groups.items() for name, value in values.items()}
+        return {
+            f"{group}.{name}": value.detach()
+            for group, values in groups.items()
+            for name, value in values.items()
+        }
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor], steps: int) -> None:

@@ -38,6 +38,9 @@ class Photo:
         if self.mask is not None:
             mask = self.mask[crop].reshape(height, factor, width, factor).all(3).all(1)
         camera = Camera(
-            self.camera.world_from_camera, self.camera.focal_px / factor, self.camera.centre_px / factor, (width, height)
+            self.camera.world_from_camera,
+            self.camera.focal_px / factor,
+            self.camera.centre_px / factor,
+            (width, height),
         )
         return Photo(camera, colours, mask)

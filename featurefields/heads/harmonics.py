@@ -49,4 +49,6 @@ class HarmonicsHead(Head):
         return {"degree": self.degree}
 
     def turned(self, columns: dict[str, Tensor], rotation: Float[Tensor, "3 3"]) -> dict[str, Tensor]:
-        return {"harmonics": turn_harmonics(columns["harmonics"], rotation)}
+        """Turned harmonics, and turned "normals" where a PLY brought some along."""
+        normals = {"normals": columns["normals"] @ rotation.T} if "normals" in columns else {}
+        return {"harmonics": turn_harmonics(columns["harmonics"], rotation), **normals}

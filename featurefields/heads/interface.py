@@ -44,3 +44,12 @@ class Head(nn.Module, ABC):
         """This head's columns after the Gaussians were turned by `rotation` about any point."""
         del rotation
         return {name: columns[name] for name in self.reads}
+
+    def in_turned_world(self, rotation: Float[Tensor, "3 3"]) -> "Head":
+        """This head for a world that was turned as a whole, surroundings included."""
+        del rotation
+        return self
+
+    def without_surroundings(self) -> "Head":
+        """This head without what no Gaussian shows (sky, background)."""
+        return self

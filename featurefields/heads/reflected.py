@@ -3,6 +3,7 @@
 Letters: n Gaussians · h w pixels · k encoding functions.
 """
 
+import copy
 from typing import Any
 
 import torch
@@ -40,9 +41,15 @@ class ReflectedHead(Head):
         super().__init__()
         self.hidden, self.sky = hidden, sky
         self.light = nn.Sequential(
-            nn.Linear(IDE_DIM + 1 + LATENT, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 3)
+            nn.Linear(IDE_DIM + 1 + LATENT, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, 3),
         )
         self.background = nn.Parameter(torch.zeros(harmonics_count(SKY_DEGREE), 3), requires_grad=sky)
+        self.light_from_world: Tensor
+        self.register_buffer("light_from_world", torch.eye(3))
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -82,12 +89,13 @@ class ReflectedHead(Head):
     ) -> Float[Tensor, "... 3"]:
         """Linear light that surfaces with unit normals send back along unit viewing directions `towards`."""
         facing = -(towards * normals).sum(-1, keepdim=True)
-        code = ide(reflect(towards, normals), lobe_width(roughness))
+        leaving = reflect(towards, normals) @ self.light_from_world.T
+        code = ide(leaving, lobe_width(roughness))
         return torch.nn.functional.softplus(self.light(torch.cat([code, facing, latent], dim=-1)))
 
     def sky_light(self, directions: Float[Tensor, "... 3"]) -> Float[Tensor, "... 3"]:
         """Linear light of what no Gaussian covers."""
-        basis = harmonics(directions, tuple(range(SKY_DEGREE + 1)))
+        basis = harmonics(directions @ self.light_from_world.T, tuple(range(SKY_DEGREE + 1)))
         return diffuse_from_logit(basis @ self.background) if self.sky else torch.zeros_like(directions)
 
     def decode(self, pixels: Float[Tensor, "h w c"], alpha: Float[Tensor, "h w"], camera: Camera) -> Layers:
@@ -109,6 +117,18 @@ class ReflectedHead(Head):
 
     def config(self) -> dict[str, Any]:
         return {"hidden": self.hidden, "sky": self.sky}
+
+    def in_turned_world(self, rotation: Float[Tensor, "3 3"]) -> "ReflectedHead":
+        """The same light and sky for a world that was turned by `rotation`."""
+        turned = copy.deepcopy(self)
+        turned.light_from_world = self.light_from_world @ rotation.T.to(self.light_from_world)
+        return turned
+
+    def without_surroundings(self) -> "ReflectedHead":
+        """The same reflections on black."""
+        alone = copy.deepcopy(self)
+        alone.sky = False
+        return alone
 
     def turned(self, columns: dict[str, Tensor], rotation: Float[Tensor, "3 3"]) -> dict[str, Tensor]:
         """Normals turn; the reflected light belongs to the surroundings and stays."""

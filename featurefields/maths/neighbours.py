@@ -10,9 +10,7 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 
-def nearest(
-    points: Float[Tensor, "n 3"], k: int
-) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
+def nearest(points: Float[Tensor, "n 3"], k: int) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
     """Distances to and indices of the k nearest other points (k is cut to n - 1), nearest first.
 
     Exact duplicates count as neighbours at distance 0; a point is never its own neighbour.
@@ -20,7 +18,9 @@ def nearest(
     array = points.detach().cpu().double().numpy()
     k = max(1, min(k, len(array) - 1))
     if len(array) < 2:
-        return points.new_zeros(len(array), 1), torch.zeros(len(array), 1, dtype=torch.int64, device=points.device)
+        return points.new_zeros(len(array), 1), torch.zeros(
+            len(array), 1, dtype=torch.int64, device=points.device
+        )
     distance, index = KDTree(array).query(array, k=k + 1, workers=-1)
     own = index == np.arange(len(array))[:, None]
     own[~own.any(1), -1] = True  # among many duplicates the point itself may not be listed: drop the farthest

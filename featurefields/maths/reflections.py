@@ -34,9 +34,7 @@ def lobe_width(roughness: Float[Tensor, "... 1"]) -> Float[Tensor, "... 1"]:
     return 2 * roughness**4
 
 
-def ide(
-    directions: Float[Tensor, "... 3"], inverse_kappa: Float[Tensor, "... 1"]
-) -> Float[Tensor, "... k"]:
+def ide(directions: Float[Tensor, "... 3"], inverse_kappa: Float[Tensor, "... 1"]) -> Float[Tensor, "... k"]:
     """Integrated directional encoding of unit directions for lobes of width `inverse_kappa` >= 0; k = 34."""
     rates = torch.tensor([order * (order + 1) / 2 for order in ORDERS for _ in range(2 * order + 1)])
     return harmonics(directions, ORDERS) * torch.exp(-rates.to(directions) * inverse_kappa)

@@ -29,7 +29,13 @@ def quat_from_matrix(rotation: Float[Tensor, "... 3 3"]) -> Float[Tensor, "... 4
     candidates = torch.stack(
         [
             torch.stack(
-                [1 + trace, m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]], -1
+                [
+                    1 + trace,
+                    m[..., 2, 1] - m[..., 1, 2],
+                    m[..., 0, 2] - m[..., 2, 0],
+                    m[..., 1, 0] - m[..., 0, 1],
+                ],
+                -1,
             ),
             torch.stack(
                 [

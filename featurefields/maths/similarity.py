@@ -27,6 +27,12 @@ class Similarity:
         turned_back = self.rotation.T
         return Similarity(1.0 / self.scale, turned_back, -(turned_back @ self.translation) / self.scale)
 
+    def after(self, first: "Similarity") -> "Similarity":
+        """`first`, then this one."""
+        rotation, translation = self.rotation.to(first.rotation), self.translation.to(first.translation)
+        moved = self.scale * (rotation @ first.translation) + translation
+        return Similarity(self.scale * first.scale, rotation @ first.rotation, moved)
+
     def points(self, points: Float[Tensor, "... 3"]) -> Float[Tensor, "... 3"]:
         """Transformed points."""
         rotation, translation = self.rotation.to(points), self.translation.to(points)

@@ -42,7 +42,7 @@ def project(splats: Splats, camera: Camera, config: RasterConfig) -> Projected:
     slopes = local[:, :2] / z
     margin = config.clip_margin * 0.5 * size / focal
     clamped = torch.minimum(torch.maximum(slopes, -centre / focal - margin), (size - centre) / focal + margin)
-    jacobian = torch.cat([torch.diag_embed((focal / z)), (-focal * clamped / z)[..., None]], dim=-1)
+    jacobian = torch.cat([torch.diag_embed(focal / z), (-focal * clamped / z)[..., None]], dim=-1)
     spread = jacobian @ to_camera[:3, :3] @ (matrix_from_quat(splats.quats) * splats.scales[:, None, :])
     covariances = spread @ spread.mT + config.blur_px2 * torch.eye(2).to(spread)
     return Projected(slopes * focal + centre, covariances, depths)
@@ -56,7 +56,11 @@ def _candidates(splats: Splats, projected: Projected, config: RasterConfig) -> I
 
 
 def _weights(
-    projected: Projected, opacities: Tensor, rows: Int[Tensor, "m"], pixels: Float[Tensor, "p 2"], config: RasterConfig
+    projected: Projected,
+    opacities: Tensor,
+    rows: Int[Tensor, "m"],
+    pixels: Float[Tensor, "p 2"],
+    config: RasterConfig,
 ) -> Float[Tensor, "p m"]:
     offset = pixels[:, None] - projected.means[rows]
     a, b, c = (projected.covariances[rows][:, i, j] for i, j in ((0, 0), (0, 1), (1, 1)))

@@ -50,7 +50,13 @@ def _draw(frame: Frame, padded: Array, channels: int) -> tuple[Array, Array]:
 
 
 def _transpose(
-    frame: Frame, padded: Array, image: Array, alpha: Array, g_image: Array, g_alpha: Array, with_geometry: bool
+    frame: Frame,
+    padded: Array,
+    image: Array,
+    alpha: Array,
+    g_image: Array,
+    g_alpha: Array,
+    with_geometry: bool,
 ) -> tuple[Array, Array]:
     """Channel gradients (n c) and, per thread, moments (threads v 8; empty without geometry)."""
     visible, wide = padded.shape
@@ -77,7 +83,12 @@ def _transpose(
 
 def _geometry_gradients(frame: Frame, moments: Array) -> tuple[Array, Array, Array, Array]:
     g = frame.geometry
-    outputs = (np.zeros_like(g.means), np.zeros_like(g.quats), np.zeros_like(g.scales), np.zeros_like(g.opacities))
+    outputs = (
+        np.zeros_like(g.means),
+        np.zeros_like(g.quats),
+        np.zeros_like(g.scales),
+        np.zeros_like(g.opacities),
+    )
 
     def run(part: int) -> None:
         finish_geometry(
@@ -144,7 +155,9 @@ class CpuRasterizer:
         """See `Rasterizer.gather`: one pass over the tiles, no forward drawing."""
         self._check(splats, maps)
         frame = prepare(
-            Geometry(*(_array(t) for t in (splats.means, splats.quats, splats.scales, splats.opacities))), camera, config
+            Geometry(*(_array(t) for t in (splats.means, splats.quats, splats.scales, splats.opacities))),
+            camera,
+            config,
         )
         g_image = _array(maps)
         blank = np.zeros(g_image.shape[:2], np.float32)

@@ -144,7 +144,9 @@ def composite_tiles(
                     store(weights, np.int64(entry * PIXELS), weight)
                     n += 1
                     if n == CAPACITY:
-                        add_products(n, ranks, weights, block, rows, width_c, picture, block * PIXELS * width_c)
+                        add_products(
+                            n, ranks, weights, block, rows, width_c, picture, block * PIXELS * width_c
+                        )
                         n = 0
                     listed[block] = n
                     if not any_lane(after > spread(f4(0))):
@@ -152,7 +154,9 @@ def composite_tiles(
             if live == 0:
                 break
         for block in range(BLOCKS):
-            add_products(listed[block], ranks, weights, block, rows, width_c, picture, block * PIXELS * width_c)
+            add_products(
+                listed[block], ranks, weights, block, rows, width_c, picture, block * PIXELS * width_c
+            )
             for lane in range(PIXELS):
                 x = left + (block % BLOCKS_PER_ROW) * BLOCK + lane % BLOCK
                 y = top + (block // BLOCKS_PER_ROW) * BLOCK + lane // BLOCK

@@ -158,16 +158,32 @@ def project_back(i, means, quats, scales, camera, g_mean, g_conic, out_means, ou
     p10, p11 = xy * g_conic[0] + yy * half, xy * half + yy * g_conic[2]
     c_xx, c_xy, c_yy = -(p00 * xx + p01 * xy), -(p00 * xy + p01 * yy), -(p10 * xy + p11 * yy)
     two = f4(2)
-    du0, du1, du2 = two * (c_xx * u0 + c_xy * v0), two * (c_xx * u1 + c_xy * v1), two * (c_xx * u2 + c_xy * v2)
-    dv0, dv1, dv2 = two * (c_xy * u0 + c_yy * v0), two * (c_xy * u1 + c_yy * v1), two * (c_xy * u2 + c_yy * v2)
+    du0, du1, du2 = (
+        two * (c_xx * u0 + c_xy * v0),
+        two * (c_xx * u1 + c_xy * v1),
+        two * (c_xx * u2 + c_xy * v2),
+    )
+    dv0, dv1, dv2 = (
+        two * (c_xy * u0 + c_yy * v0),
+        two * (c_xy * u1 + c_yy * v1),
+        two * (c_xy * u2 + c_yy * v2),
+    )
     out_scales[i, 0] = du0 * a0 + dv0 * b0
     out_scales[i, 1] = du1 * a1 + dv1 * b1
     out_scales[i, 2] = du2 * a2 + dv2 * b2
     du0, du1, du2, dv0, dv1, dv2 = du0 * s[0], du1 * s[1], du2 * s[2], dv0 * s[0], dv1 * s[1], dv2 * s[2]
     _quat_back(i, quats, inverse_length, top, low, du0, du1, du2, dv0, dv1, dv2, out_quats)
     # the two view rows, then slopes and depth
-    e0, e1, e2 = r[0] * du0 + r[1] * du1 + r[2] * du2, r[3] * du0 + r[4] * du1 + r[5] * du2, r[6] * du0 + r[7] * du1 + r[8] * du2
-    h0, h1, h2 = r[0] * dv0 + r[1] * dv1 + r[2] * dv2, r[3] * dv0 + r[4] * dv1 + r[5] * dv2, r[6] * dv0 + r[7] * dv1 + r[8] * dv2
+    e0, e1, e2 = (
+        r[0] * du0 + r[1] * du1 + r[2] * du2,
+        r[3] * du0 + r[4] * du1 + r[5] * du2,
+        r[6] * du0 + r[7] * du1 + r[8] * du2,
+    )
+    h0, h1, h2 = (
+        r[0] * dv0 + r[1] * dv1 + r[2] * dv2,
+        r[3] * dv0 + r[4] * dv1 + r[5] * dv2,
+        r[6] * dv0 + r[7] * dv1 + r[8] * dv2,
+    )
     fx, fy = camera[FOCAL] * iz, camera[FOCAL + 1] * iz
     g_slope_x = -fx * (e0 * camera[6] + e1 * camera[7] + e2 * camera[8])
     g_slope_y = -fy * (h0 * camera[6] + h1 * camera[7] + h2 * camera[8])

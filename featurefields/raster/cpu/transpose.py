@@ -53,7 +53,9 @@ MOMENTS = 8  # v, v dx, v dy, v dx^2, v dx dy, v dy^2, two unused
 
 
 @kernel
-def read_gradients(block, left, top, width, height, g_image, g_alpha, image, alpha, by_pixel, by_channel, remaining, width_c):
+def read_gradients(
+    block, left, top, width, height, g_image, g_alpha, image, alpha, by_pixel, by_channel, remaining, width_c
+):
     """Copy a block's pixel gradients in both layouts; remaining = <gradient, picture> per pixel."""
     channels = g_image.shape[2]
     for lane in range(PIXELS):
@@ -80,7 +82,12 @@ def transpose_tiles(
 ):  # fmt: skip
     """Add the gradients of tiles first_tile..last_tile-1 to g_channels (v c) and moments (v 8)."""
     width_c = channels.shape[1]
-    rows, table, sums, out = channels.reshape(-1), ordered.reshape(-1), moments.reshape(-1), g_channels.reshape(-1)
+    rows, table, sums, out = (
+        channels.reshape(-1),
+        ordered.reshape(-1),
+        moments.reshape(-1),
+        g_channels.reshape(-1),
+    )
     threshold, alpha_max, stop = camera[LOG2_ALPHA_MIN], camera[ALPHA_MAX], camera[STOP]
     light = np.empty(BLOCKS * PIXELS, f4)
     remaining = np.empty(BLOCKS * PIXELS, f4)
@@ -97,7 +104,19 @@ def transpose_tiles(
             if start_transmittance(light, block, PIXELS, left, top, width, height):
                 live |= 1 << block
             read_gradients(
-                block, left, top, width, height, g_image, g_alpha, image, alpha, by_pixel, by_channel, remaining, width_c
+                block,
+                left,
+                top,
+                width,
+                height,
+                g_image,
+                g_alpha,
+                image,
+                alpha,
+                by_pixel,
+                by_channel,
+                remaining,
+                width_c,
             )
             for lane in range(PIXELS):
                 x = left + (block % BLOCKS_PER_ROW) * BLOCK + lane % BLOCK
@@ -152,7 +171,13 @@ def transpose_tiles(
                     if with_geometry:
                         q = load(alpha_gradient, base)
                         for chunk in range(0, width_c, 16):
-                            q = block_dot(q, by_channel, (np.int64(block) * width_c + chunk) * PIXELS, rows, rank * width_c + chunk)
+                            q = block_dot(
+                                q,
+                                by_channel,
+                                (np.int64(block) * width_c + chunk) * PIXELS,
+                                rows,
+                                rank * width_c + chunk,
+                            )
                         rest = load(remaining, base) - weight * q
                         store(remaining, base, rest)
                         by_opacity = before * q - rest / (f4(1) - opacity)
@@ -165,7 +190,9 @@ def transpose_tiles(
                         live &= ~(1 << block)
             if hit:
                 for chunk in range(0, width_c, 16):
-                    store(out, rank * width_c + chunk, load(out, rank * width_c + chunk) + load(gathered, chunk))
+                    store(
+                        out, rank * width_c + chunk, load(out, rank * width_c + chunk) + load(gathered, chunk)
+                    )
                 if with_geometry:
                     sums[rank * MOMENTS] += lane_sum(m0)
                     sums[rank * MOMENTS + 1] += lane_sum(m1)

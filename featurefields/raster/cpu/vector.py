@@ -268,7 +268,12 @@ def block_load(typing, array, offset, stride):
         rows = []
         for p in range(LANES):
             step = builder.mul(args[2], ir.Constant(args[2].type, p))
-            rows.append(builder.load(_vector_pointer(context, builder, sig.args[0], args[0], builder.add(args[1], step)), align=4))
+            rows.append(
+                builder.load(
+                    _vector_pointer(context, builder, sig.args[0], args[0], builder.add(args[1], step)),
+                    align=4,
+                )
+            )
         return context.make_tuple(builder, _BLOCK, rows)
 
     return _BLOCK(array, offset, stride), emit

@@ -1,0 +1,1 @@
+"""Changes of what a selection shows, and the way to ordinary splat files."""

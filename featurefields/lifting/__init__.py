@@ -1,0 +1,1 @@
+"""From 2D feature maps to features on Gaussians, without training."""

@@ -1,0 +1,73 @@
+"""Prompts: what a user points at.
+
+Letters: n Gaussians · d feature dimension.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from featurefields.camera import Camera
+from featurefields.errors import PromptError
+from featurefields.field import FeatureField
+from featurefields.raster import RasterConfig, Rasterizer
+
+RADIUS_PX = 1.5
+"""A click means the pixels within this distance of it."""
+
+COVERED_MIN = 0.5
+"""A click on pixels that the Gaussians cover less than this hits nothing."""
+
+
+@dataclass(frozen=True)
+class Click:
+    """A click at pixel (x, y) of the picture that `camera` takes; positive means "this", negative "not this"."""
+
+    x: float
+    y: float
+    camera: Camera
+    positive: bool = True
+
+    def check(self) -> None:
+        """Raise `PromptError` when the click is outside the picture."""
+        width, height = self.camera.size
+        if not (0 <= self.x < width and 0 <= self.y < height):
+            raise PromptError(
+                f"the click ({self.x:g}, {self.y:g}) is outside the picture of {width} x {height} pixels; "
+                "x counts from the left edge, y from the top"
+            )
+
+
+@dataclass(frozen=True)
+class Hit:
+    """What a click shows: every Gaussian's share of the clicked pixels (sums to 1), and how well they are covered."""
+
+    share: Float[Tensor, "n"]
+    coverage: float
+
+
+def hit(field: FeatureField, click: Click, *, rasterizer: Rasterizer, radius_px: float = RADIUS_PX) -> Hit:
+    """The Gaussians that the clicked pixels really show, by the transpose of drawing.
+
+    Raises:
+        PromptError: the click is outside the picture, or nothing (sky, a hole) is there.
+    """
+    click.check()
+    camera = click.camera.to(field.splats.means)
+    centres = camera.pixel_centres()
+    near = (centres - torch.tensor([click.x + 0.5, click.y + 0.5]).to(centres)).norm(dim=-1) <= max(
+        radius_px, 0.75
+    )
+    weights = rasterizer.gather(field.splats, near[..., None].to(field.splats.means), camera, RasterConfig())[
+        :, 0
+    ]
+    total = float(weights.sum())
+    coverage = total / max(int(near.sum()), 1)
+    if coverage < COVERED_MIN:
+        raise PromptError(
+            f"the click ({click.x:g}, {click.y:g}) hits nothing: only {coverage:.0%} of it is covered by splats "
+            "(sky, or a hole in the reconstruction); click on the object"
+        )
+    return Hit(weights / total, coverage)
