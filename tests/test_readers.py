@@ -368,3 +368,15 @@ def test_everything_about_a_scene_is_json_text(tmp_path: Path) -> None:
     text = json.dumps(nerfstudio_json())
     (tmp_path / "transforms.json").write_text("\ufeff" + text, encoding="utf-8")
     assert len(read_scene(tmp_path).views) == 5
+
+
+@pytest.mark.parametrize("applied_scale", [None, 2.0])
+def test_depth_is_in_world_units(tmp_path: Path, applied_scale: float | None) -> None:
+    document = nerfstudio_json(applied_scale=applied_scale)
+    for frame in document["frames"]:
+        frame["depth_file_path"] = "d.png"
+    photo(tmp_path / "d.png", np.full((HEIGHT, WIDTH), 4000, dtype=np.uint16))
+    scene = read_scene(write_nerfstudio(tmp_path, document))
+    depth = scene.views[1].picture.depth()
+    assert depth is not None and scene.world_from_capture.scale == pytest.approx(0.25)
+    assert torch.allclose(depth, torch.tensor(4.0 * (applied_scale or 1.0) * 0.25))
