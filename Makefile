@@ -33,7 +33,7 @@ bench: $(VENV)/.dev
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
-	find assets benchmarks cli featurefields tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or 3.12 with venv found; install one (Debian: apt-get install python3 python3-venv) or pass PYTHON=/path/to/python" >&2; exit 1; }

@@ -89,7 +89,7 @@ def trespasses(tree: ast.AST, path: Path) -> list[str]:
             wrong.append(
                 f"{place} imports {name}: layer {LAYER[own]} may not reach up to layer {LAYER[target]}"
             )
-        elif LAYER[target] == LAYER[own] and (PACKAGE / target).is_dir():
+        elif LAYER[target] == LAYER[own] and not (PACKAGE / f"{target}.py").is_file():
             wrong.append(f"{place} imports {name}: {own} and {target} are siblings; sink what both want")
     return wrong
 
