@@ -40,6 +40,9 @@ KINDS = {
 NAMES = {kind: name for name, kind in reversed(KINDS.items())}
 """The classic PLY name of every kind."""
 
+COUNTERS = {"i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I"}
+"""Code in `struct` of every kind that may count."""
+
 
 @dataclass(frozen=True)
 class Property:
@@ -88,10 +91,8 @@ def write_vertices(table: Mapping[str, NDArray[Any]], path: Path, *, overwrite: 
             raise WriteError(
                 f"cannot write {path}: PLY has no type for column '{name}' ({values.dtype}); convert it first"
             )
-    rows = np.empty(
-        len(next(iter(table.values()), ())),
-        dtype=[(name, values.dtype.newbyteorder("<")) for name, values in table.items()],
-    )
+    dtype = [(name, values.dtype.newbyteorder("<")) for name, values in table.items()]
+    rows = np.empty(len(next(iter(table.values()), ())), dtype)
     for name, values in table.items():
         rows[name] = values
     lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(rows)}"]
@@ -180,9 +181,7 @@ def _header(stream: BinaryIO) -> tuple[str, list[Element], int]:
 
 def _property(words: list[str]) -> Property:
     match words:
-        case ["list", str(counter), str(kind), str(name)] if (
-            KINDS.get(counter, "f")[0] in "iu" and kind in KINDS
-        ):
+        case ["list", str(counter), str(kind), str(name)] if KINDS.get(counter) in COUNTERS and kind in KINDS:
             return Property(name, KINDS[kind], KINDS[counter])
         case [str(kind), str(name)] if kind in KINDS:
             return Property(name, KINDS[kind])
@@ -199,9 +198,8 @@ def _skip(stream: BinaryIO, element: Element, order: str) -> None:
     if not any(each.counter for each in element.properties):
         stream.seek(element.least_bytes(text=False), io.SEEK_CUR)
         return
-    codes = {"i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I"}
     steps = [
-        (struct.Struct(order + codes[each.counter]) if each.counter else None, int(each.kind[1:]))
+        (struct.Struct(order + COUNTERS[each.counter]) if each.counter else None, int(each.kind[1:]))
         for each in element.properties
     ]
     for _ in range(element.count):
