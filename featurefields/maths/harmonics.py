@@ -24,7 +24,7 @@ def harmonics_count(degree: int) -> int:
 
 
 @lru_cache(maxsize=32)
-def _polynomials(orders: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...]]:
+def polar_polynomials(orders: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...]]:
     """Coefficients (power of z, column) of sqrt(2)^[m>0] K_lm d^m P_l / dz^m, and m, for every column (l, m >= 0)."""
     columns, degrees = [], []
     for order in orders:
@@ -42,7 +42,7 @@ def _polynomials(orders: tuple[int, ...]) -> tuple[Tensor, tuple[int, ...]]:
 
 @lru_cache(maxsize=32)
 def _layout(orders: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """For every function in order: its column in `_polynomials`, and its row in [1, Re^1.., Im^1..]."""
+    """For every function in order: its column in `polar_polynomials`, and its row in [1, Re^1.., Im^1..]."""
     top, column, factor, start = max(orders), [], [], 0
     for order in orders:
         for degree in range(-order, order + 1):
@@ -57,7 +57,7 @@ def harmonics(
 ) -> Float[Tensor, "... k"]:
     """Values of the real spherical harmonics of the given orders at unit directions; k = sum of 2l+1."""
     x, y, z = directions.unbind(-1)
-    coefficients, _ = _polynomials(orders)
+    coefficients, _ = polar_polynomials(orders)
     column, factor = _layout(orders)
     powers = [torch.ones_like(z)]
     real, imaginary = [torch.ones_like(x)], [torch.zeros_like(x)]

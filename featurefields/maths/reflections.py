@@ -9,11 +9,15 @@ sine parts with m = 0, which are zero, are not stored, so that 34 numbers remain
 norm is the same in every direction.
 """
 
+from functools import lru_cache
+
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
-from featurefields.maths.harmonics import harmonics
+from featurefields.maths.harmonics import harmonics, polar_polynomials
 
 ORDERS = (1, 2, 4, 8)
 IDE_DIM = sum(2 * order + 1 for order in ORDERS)
@@ -34,7 +38,32 @@ def lobe_width(roughness: Float[Tensor, "... 1"]) -> Float[Tensor, "... 1"]:
     return 2 * roughness**4
 
 
-def ide(directions: Float[Tensor, "... 3"], inverse_kappa: Float[Tensor, "... 1"]) -> Float[Tensor, "... k"]:
-    """Integrated directional encoding of unit directions for lobes of width `inverse_kappa` >= 0; k = 34."""
+def ide(
+    directions: Float[Tensor, "... 3"], inverse_kappa: Float[Tensor, "... 1"]
+) -> Float[Tensor, "... k"]:
+    """Integrated directional encoding of unit directions for lobes of width `inverse_kappa` >= 0; k = 34.
+
+    float32 on the CPU is computed by compiled kernels (`ide_kernel`), everything else by `ide_by_formula`.
+    """
+    compiled = all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in (directions, inverse_kappa))
+    if not compiled or directions.numel() == 0:
+        return ide_by_formula(directions, inverse_kappa)
+    from featurefields.maths.ide_kernel import IdeFunction
+
+    flat = IdeFunction.apply(directions.reshape(-1, 3), inverse_kappa.reshape(-1, 1), *_kernel_tables())
+    return flat.reshape(*directions.shape[:-1], IDE_DIM)  # type: ignore[union-attr]
+
+
+def ide_by_formula(
+    directions: Float[Tensor, "... 3"], inverse_kappa: Float[Tensor, "... 1"]
+) -> Float[Tensor, "... k"]:
+    """`ide` in plain tensor operations: the definition, for any device and dtype."""
     rates = torch.tensor([order * (order + 1) / 2 for order in ORDERS for _ in range(2 * order + 1)])
     return harmonics(directions, ORDERS) * torch.exp(-rates.to(directions) * inverse_kappa)
+
+
+@lru_cache(maxsize=1)
+def _kernel_tables() -> tuple[NDArray, NDArray]:
+    """Orders, and the polynomial coefficients of every (order, m >= 0), lowest power first."""
+    coefficients = polar_polynomials(ORDERS)[0].numpy().T
+    return np.array(ORDERS), np.ascontiguousarray(coefficients, dtype=np.float32)

@@ -28,7 +28,7 @@ from featurefields.raster.cpu.kernels import (
     TILE,
     kernel,
 )
-from featurefields.raster.cpu.vector import (
+from featurefields.simd import (
     any_lane,
     block_add_outer,
     block_load,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from featurefields.camera import Camera
 from featurefields.raster.cpu import binning, kernels
 from featurefields.raster.cpu.projection import project
-from featurefields.raster.cpu.threads import run_parallel, share, thread_count
+from featurefields.threads import run_parallel, share, thread_count
 from featurefields.raster.interface import RasterConfig
 
 Array = NDArray

@@ -34,7 +34,7 @@ from featurefields.raster.cpu.kernels import (
     kernel,
 )
 from featurefields.raster.cpu.projection import project_back
-from featurefields.raster.cpu.vector import (
+from featurefields.simd import (
     any_lane,
     block_dot,
     choose,
