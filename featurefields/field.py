@@ -70,9 +70,11 @@ class FeatureField:
     def moved(self, similarity: Similarity) -> "FeatureField":
         """The field in another frame, cameras and surroundings included: what they see stays the same."""
         rotation = similarity.rotation.to(self.splats.means)
-        splats = self.splats.moved(similarity)
-        for head in self.heads.values():
-            splats = splats.with_columns(**head.turned(dict(splats.columns), rotation))
+        columns, turned = dict(self.splats.columns), {}
+        for head in self.heads.values():  # each from the columns as they were: what two heads read turns once
+            changed = head.turned(columns, rotation)
+            turned |= {name: column for name, column in changed.items() if column is not columns[name]}
+        splats = self.splats.moved(similarity).with_columns(**turned)
         cameras = {
             name: replace(camera, world_from_camera=similarity.pose(camera.world_from_camera))
             for name, camera in self.about.cameras.items()

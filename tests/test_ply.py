@@ -12,8 +12,12 @@ from plyfile import PlyData, PlyElement
 from torch import Tensor
 
 from featurefields.errors import FileFormatError, WriteError
+from featurefields.field import FeatureField
 from featurefields.files import read_ply, write_ply
+from featurefields.heads.direct import DirectHead
 from featurefields.heads.harmonics import HarmonicsHead
+from featurefields.maths.rotations import matrix_from_quat
+from featurefields.maths.similarity import Similarity
 from featurefields.splats import Splats
 
 DATA = Path(os.environ.get("FF_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -293,7 +297,8 @@ def read_or_none(path: Path) -> Splats | None:
 def test_a_header_that_promises_too_much_asks_for_no_memory(
     form: str, prop: str, count: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PlyData, "read", lambda *a, **k: pytest.fail("went on to read"))
+    for name in ("empty", "fromfile", "loadtxt"):
+        monkeypatch.setattr(np, name, lambda *a, **k: pytest.fail("went on to read"))
     path = tmp_path / "s.ply"
     path.write_bytes(
         f"ply\nformat {form} 1.0\nelement vertex {count}\n{prop}\nend_header\n".encode() + b"0 " * 99
@@ -311,6 +316,28 @@ def test_a_flipped_byte_is_read_or_refused_in_words(tmp_path: Path, position: in
         assert 1 <= len(read_ply(tmp_path / "flipped.ply")) <= 3
     except FileFormatError as error:
         assert "\n" not in str(error)
+
+
+def test_normals_turn_with_the_splats_they_came_with(tmp_path: Path) -> None:
+    field = read_ply(write_ply(make_splats(9, normals=True), tmp_path / "s.ply"))
+    angle = torch.tensor(0.7)
+    turn = matrix_from_quat(
+        torch.stack([torch.cos(angle), *(torch.sin(angle) * torch.tensor([0.6, 0.0, 0.8]))])
+    )
+    similarity = Similarity(2.0, turn, torch.tensor([1.0, 2.0, 3.0]))
+    expected = torch.einsum("ij,nj->ni", turn, field.splats.columns["normals"])
+    heads = {**field.heads, "again": HarmonicsHead(1), "drawn": DirectHead("normals")}
+    for some in (field.heads, heads, dict(reversed(heads.items()))):
+        moved = FeatureField(field.splats, some).moved(similarity)
+        assert torch.allclose(moved.splats.columns["normals"], expected, atol=1e-5)
+        back = moved.moved(similarity.inverse).splats
+        assert torch.allclose(back.columns["normals"], field.splats.columns["normals"], atol=1e-4)
+        assert torch.allclose(back.columns["harmonics"], field.splats.columns["harmonics"], atol=1e-4)
+        assert not torch.allclose(
+            moved.splats.columns["harmonics"], field.splats.columns["harmonics"], atol=0.1
+        )
+    without = read_ply(write_ply(make_splats(9), tmp_path / "plain.ply")).moved(similarity)
+    assert "normals" not in without.splats.columns
 
 
 def test_open3d_opens_it(tmp_path: Path) -> None:
