@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from featurefields.camera import Camera
 from featurefields.errors import FeatureFieldsError, FileFormatError, UnknownNameError, WriteError
-from featurefields.field import About, FeatureField
+from featurefields.field import About, FeatureField, render
 from featurefields.files import read_archive, read_container, read_header, write_archive, write_container
-from featurefields.heads import HEADS, Head
+from featurefields.heads import HEADS, Head, head_from_config
 from featurefields.maths.similarity import Similarity
 from featurefields.splats import Splats
 
@@ -196,6 +196,21 @@ def broken(field: FeatureField, **geometry: Tensor) -> FeatureField:
     return field.with_splats(replace(field.splats, **geometry))
 
 
+def with_column(field: FeatureField, **columns: Tensor) -> FeatureField:
+    return field.with_splats(field.splats.with_columns(**columns))
+
+
+def with_heads(field: FeatureField, **heads: tuple[str, dict[str, Any]]) -> FeatureField:
+    added = {name: head_from_config(kind, config) for name, (kind, config) in heads.items()}
+    return replace(field, heads={**field.heads, **added})
+
+
+def reflected_columns() -> dict[str, Tensor]:
+    """All columns of the reflected head but "latent"."""
+    three = {name: torch.ones(7, 3) for name in ("diffuse", "tint", "normals")}
+    return {**three, "roughness": torch.ones(7, 1)}
+
+
 UNUSABLE = {
     "of 1 of 7 splats is not finite": lambda f: broken(
         f, means=f.splats.means.index_fill(0, torch.tensor(2), torch.nan)
@@ -207,6 +222,23 @@ UNUSABLE = {
     "geometry of 7 of 7": lambda f: broken(f, opacity_logits=torch.full((7,), torch.nan)),
     "head 'code' needs the missing column 'latent'": lambda f: f.with_splats(
         f.splats.without_columns("latent")
+    ),
+    r"head 'rgb' needs column 'harmonics' \(7, 4, 3\), not \(7, 3, 3\)": lambda f: with_column(
+        f, harmonics=torch.zeros(7, 3, 3)
+    ),
+    r"'harmonics' \(7, 9, 3\), not \(7, 9, 1\)": lambda f: with_column(f, harmonics=torch.zeros(7, 9, 1)),
+    r"'harmonics' \(7, 4, 3\), not \(7,\)": lambda f: with_column(f, harmonics=torch.zeros(7)),
+    r"'labels' \(7, 7\), not \(7,\)": lambda f: with_heads(f, labels=("direct", {"column": "labels"})),
+    r"'latent_dep' \(7, 3, 5\), not \(7, 8, 5\)": lambda f: with_heads(
+        with_column(f, latent_dep=torch.zeros(7, 8, 5), latent_centre=torch.zeros(7, 3)),
+        latent=("directional", {"name": "latent", "degree": 1}),
+    ),
+    r"'latent_centre' \(7, 8\), not \(7, 3\)": lambda f: with_heads(
+        with_column(f, latent_dep=torch.zeros(7, 8, 5), latent_centre=torch.zeros(7, 3)),
+        latent=("directional", {"name": "latent", "degree": 2}),
+    ),
+    r"'latent' \(7, 4\), not \(7, 5\)": lambda f: with_heads(
+        with_column(f, **reflected_columns()), seen=("reflected", {})
     ),
 }
 
@@ -226,6 +258,23 @@ def test_an_unusable_field_is_neither_written_nor_read(
     with pytest.raises(FileFormatError, match=message) as raised:
         read_archive(path)
     assert "\n" not in str(raised.value)
+
+
+def test_columns_that_every_kind_of_head_can_draw_are_kept(tmp_path: Path) -> None:
+    """More harmonics than the head's degree, and one field with all kinds of heads."""
+    columns = {"code_dep": torch.ones(7, 8, 6), "code_centre": torch.ones(7, 8), "code": torch.ones(7, 6)}
+    field = with_column(make_field(), **columns, harmonics=torch.ones(7, 16, 3), **reflected_columns())
+    field = with_column(replace(field, heads={"rgb": field.heads["rgb"]}), latent=torch.ones(7, 4))
+    kinds = {
+        "seen": ("reflected", {"hidden": 8}),
+        "code": ("directional", {"name": "code", "degree": 2}),
+        "plain": ("direct", {"column": "code"}),
+    }
+    field = with_heads(field, **kinds)
+    read = read_archive(write_archive(field, tmp_path / "f.safetensors"))
+    assert_same(read, field)
+    camera = Camera(torch.eye(4), torch.tensor([9.0, 9.0]), torch.tensor([4.0, 4.0]), (8, 8))
+    assert render(read, camera)["code"]["dep"].shape == (8, 8, 6)
 
 
 def test_extreme_but_usable_geometry_is_kept(tmp_path: Path) -> None:

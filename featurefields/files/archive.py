@@ -127,6 +127,10 @@ def _fault(splats: Splats, heads: Mapping[str, Head]) -> str:
         missing = [column for column in head.reads if column not in splats.columns]
         if missing:
             return f"head '{name}' needs the missing column '{missing[0]}'"
+        for column, row in head.row_shapes(splats.columns).items():
+            needed, found = (len(splats), *row), tuple(splats.columns[column].shape)
+            if found != needed:
+                return f"head '{name}' needs column '{column}' {needed}, not {found}"
     return ""
 
 

@@ -3,6 +3,7 @@
 Letters: n Gaussians · h w pixels · d channels.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from jaxtyping import Float
@@ -29,6 +30,9 @@ class DirectHead(Head):
     @property
     def reads(self) -> tuple[str, ...]:
         return (self.column,)
+
+    def row_shapes(self, columns: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+        return {self.column: tuple(columns[self.column].shape[-1:])}
 
     def splat(self, splats: Splats, camera: Camera) -> Float[Tensor, "n c"]:
         return splats.columns[self.column]

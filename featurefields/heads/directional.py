@@ -3,6 +3,7 @@
 Letters: n Gaussians · d feature dimension · k directional functions · h w pixels.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from featurefields.camera import Camera
 from featurefields.heads.interface import Head, Layers
 from featurefields.maths.compositing import over_alpha
-from featurefields.maths.harmonics import harmonics, turn_harmonics
+from featurefields.maths.harmonics import harmonics, harmonics_count, turn_harmonics
 from featurefields.maths.reflections import reflect
 from featurefields.splats import Splats
 
@@ -42,6 +43,10 @@ class DirectionalHead(Head):
         if "normals" in splats.columns:
             directions = reflect(directions, torch.nn.functional.normalize(splats.columns["normals"], dim=-1))
         return harmonics(directions, tuple(range(1, self.degree + 1)))
+
+    def row_shapes(self, columns: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+        d, k = columns[self.name].shape[-1], harmonics_count(self.degree) - 1
+        return dict(zip(self.reads, [(d,), (k, d), (k,)], strict=True))
 
     def splat(self, splats: Splats, camera: Camera) -> Float[Tensor, "n c"]:
         indep, slopes, centre = (splats.columns[name] for name in self.reads)

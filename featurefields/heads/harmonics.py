@@ -3,6 +3,7 @@
 Letters: n Gaussians · k harmonics · h w pixels.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -31,6 +32,10 @@ class HarmonicsHead(Head):
     @property
     def reads(self) -> tuple[str, ...]:
         return ("harmonics",)
+
+    def row_shapes(self, columns: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+        stored = columns["harmonics"].shape[1:2]
+        return {"harmonics": (max((*stored, harmonics_count(self.degree))), 3)}
 
     def splat(self, splats: Splats, camera: Camera) -> Float[Tensor, "n c"]:
         coefficients = splats.columns["harmonics"][:, : harmonics_count(self.degree)]

@@ -4,6 +4,7 @@ Letters: n Gaussians · c drawn channels · h w pixels · d channels of a decode
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 from jaxtyping import Float
@@ -39,6 +40,11 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """JSON-able keyword arguments that rebuild this head; its tensors are in `state_dict()`."""
+
+    def row_shapes(self, columns: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+        """Shapes that one row of these columns must have to be drawn by this head; others may have any shape."""
+        del columns
+        return {}
 
     def turned(self, columns: dict[str, Tensor], rotation: Float[Tensor, "3 3"]) -> dict[str, Tensor]:
         """This head's columns after the Gaussians were turned by `rotation` about any point."""

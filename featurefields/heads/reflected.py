@@ -4,6 +4,7 @@ Letters: n Gaussians · h w pixels · k encoding functions.
 """
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -66,6 +67,9 @@ class ReflectedHead(Head):
             "roughness": colours.new_zeros(n, 1),
             "latent": colours.new_zeros(n, LATENT),
         }
+
+    def row_shapes(self, columns: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+        return {"diffuse": (3,), "tint": (3,), "normals": (3,), "roughness": (1,), "latent": (LATENT,)}
 
     def splat(self, splats: Splats, camera: Camera) -> Float[Tensor, "n c"]:
         columns = splats.columns
