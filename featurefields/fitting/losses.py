@@ -6,30 +6,15 @@ Letters: h w pixels · c channels.
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, normalize
+from torch.nn.functional import normalize
 
 from featurefields.camera import Camera
-
-WINDOW = 7  # side of the SSIM window in pixels
+from featurefields.maths.ssim import WINDOW, ssim
 
 
 def open_top(prediction: Float[Tensor, "h w c"], target: Float[Tensor, "h w c"]) -> Float[Tensor, "h w c"]:
     """The prediction, set to the target where the photo is saturated and the prediction brighter still."""
     return torch.where((target >= 0.998) & (prediction > target), target, prediction)
-
-
-def ssim(a: Float[Tensor, "h w c"], b: Float[Tensor, "h w c"]) -> Float[Tensor, "h2 w2"]:
-    """Structural similarity (Wang et al. 2004) with uniform 7 x 7 windows, mean over channels, for values in 0..1.
-
-    The map is 6 pixels smaller than the pictures along each side: only whole windows count.
-    """
-    stack = torch.cat([a, b, a * a, b * b, a * b], dim=-1).permute(2, 0, 1)[None]
-    blurred = avg_pool2d(avg_pool2d(stack, (WINDOW, 1), stride=1), (1, WINDOW), stride=1)[0]
-    mean_a, mean_b, aa, bb, ab = blurred.chunk(5)
-    c1, c2 = 0.01**2, 0.03**2
-    top = (2 * mean_a * mean_b + c1) * (2 * (ab - mean_a * mean_b) + c2)
-    bottom = (mean_a**2 + mean_b**2 + c1) * (aa - mean_a**2 + bb - mean_b**2 + c2)
-    return (top / bottom).mean(0)
 
 
 def photometric(
@@ -46,8 +31,8 @@ def photometric(
     error = (prediction - target).abs().mean(-1)
     share = 1.0 if mask is None else max(float(mask.float().mean()), 1e-6)
     loss = (1 - ssim_weight) * error.mean() / share
-    if ssim_weight > 0 and min(target.shape[:2]) > WINDOW:
-        loss = loss + ssim_weight * (1 - ssim(prediction, target)).mean() / share
+    if ssim_weight > 0 and min(target.shape[:2]) >= WINDOW:
+        loss = loss + ssim_weight * (1 - ssim(prediction, target)) / share
     return loss, error.detach()
 
 

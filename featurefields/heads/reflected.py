@@ -38,7 +38,7 @@ class ReflectedHead(Head):
 
     kind = "reflected"
 
-    def __init__(self, hidden: int = 64, sky: bool = True) -> None:
+    def __init__(self, hidden: int = 32, sky: bool = True) -> None:
         super().__init__()
         self.hidden, self.sky = hidden, sky
         self.light = nn.Sequential(
@@ -108,7 +108,7 @@ class ReflectedHead(Head):
         normals = torch.nn.functional.normalize(normals, dim=-1)
         directions = camera.directions().to(pixels)
         light = self.reflected_light(directions, normals, roughness, latent)
-        matter = diffuse + (1 - alpha[..., None]) * self.sky_light(directions)
+        matter = diffuse + self._uncovered(alpha, directions)
         reflection = alpha[..., None] * tint * light
         return {
             "total": srgb_from_linear(matter + reflection),
@@ -118,6 +118,14 @@ class ReflectedHead(Head):
             "roughness": roughness,
             "tint": tint,
         }
+
+    def _uncovered(self, alpha: Float[Tensor, "h w"], directions: Float[Tensor, "h w 3"]) -> Float[Tensor, "h w 3"]:
+        """Sky where the Gaussians leave it visible; evaluated only there."""
+        light = torch.zeros_like(directions)
+        seen = alpha < 1 - 1e-3
+        if self.sky:
+            light[seen] = (1 - alpha[seen])[:, None] * self.sky_light(directions[seen])
+        return light
 
     def config(self) -> dict[str, Any]:
         return {"hidden": self.hidden, "sky": self.sky}
