@@ -23,7 +23,10 @@ COVERED_MIN = 0.5
 
 @dataclass(frozen=True)
 class Click:
-    """A click at pixel (x, y) of the picture that `camera` takes; positive means "this", negative "not this"."""
+    """A click in the picture that `camera` takes; positive means "this", negative "not this".
+
+    Coordinates are continuous: the top left corner is (0, 0) and the first pixel's centre (0.5, 0.5).
+    """
 
     x: float
     y: float
@@ -57,7 +60,7 @@ def hit(field: FeatureField, click: Click, *, rasterizer: Rasterizer, radius_px:
     click.check()
     camera = click.camera.to(field.splats.means)
     centres = camera.pixel_centres()
-    near = (centres - torch.tensor([click.x + 0.5, click.y + 0.5]).to(centres)).norm(dim=-1) <= max(
+    near = (centres - torch.tensor([click.x, click.y]).to(centres)).norm(dim=-1) <= max(
         radius_px, 0.75
     )
     weights = rasterizer.gather(field.splats, near[..., None].to(field.splats.means), camera, RasterConfig())[

@@ -1,0 +1,227 @@
+"""`ff fit`: photos with poses to a multi-field splat."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from featurefields.errors import FittingError, UnavailableError
+
+from .console import Console, Summary
+from .inputs import FIELD_FILE, existing
+from .options import ComputeOptions, OptionalPath, Output, ReportOptions, SeedOptions, WriteOptions
+
+if TYPE_CHECKING:
+    from featurefields.field import FeatureField
+    from featurefields.fitting.appearance import AppearanceConfig
+    from featurefields.raster import Rasterizer
+    from featurefields.scene import Scene
+    from featurefields.vision.interface import Extractor
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """Fit Gaussians with colours, reflections and features to posed photos.
+
+    Stage 1 fits geometry and colour, split into view-independent and reflected light; stage 2 lifts the features of
+    a vision model onto the Gaussians, split likewise. Interrupt at any time and go on with --resume.
+    """
+
+    data: Path
+    """Folder of the photos: nerfstudio transforms.json, COLMAP, or blender."""
+    output: Output = Path("outputs")
+    """Folder for the result; by default outputs/ and the name of the data's folder."""
+    kind: Literal["auto", "nerfstudio", "colmap", "blender"] = "auto"
+    """How the poses are stored."""
+    downscale: float = 1.0
+    """Fit photos reduced by this factor."""
+    steps: int = 4000
+    """Pictures compared in stage 1."""
+    splats: int = 50_000
+    """Most Gaussians there will be."""
+    colour: Literal["reflected", "harmonics"] = "reflected"
+    """Colour model: matter plus reflections, or ordinary spherical harmonics."""
+    features: str = "auto"
+    """Extractor: classical, dinov2, transformers:FOLDER, onnx:FILE, none; auto is dinov2 where its weights can be
+    had and classical elsewhere."""
+    feature_dim: int = 32
+    """Dimensions that features are stored in (principal components, exactly invertible)."""
+    cache: OptionalPath = None
+    """Folder that keeps extracted features; by default the user's cache folder."""
+    resume: bool = False
+    """Continue an interrupted fit from its checkpoint."""
+    seed: tyro.conf.OmitArgPrefixes[SeedOptions] = SeedOptions()
+    compute: tyro.conf.OmitArgPrefixes[ComputeOptions] = ComputeOptions()
+    write: tyro.conf.OmitArgPrefixes[WriteOptions] = WriteOptions()
+    report: tyro.conf.OmitArgPrefixes[ReportOptions] = ReportOptions()
+
+
+def run(options: FitOptions, console: Console) -> Summary:
+    """Read, fit, lift, measure and write."""
+    from featurefields.atomic import refuse_existing
+    from featurefields.fitting.appearance import AppearanceConfig
+    from featurefields.fitting.densify import DensifyConfig
+    from featurefields.readers import read_scene
+
+    existing(options.data)
+    for name, value in (("--steps", options.steps), ("--splats", options.splats), ("--downscale", options.downscale)):
+        if value <= 0:
+            raise FittingError(f"{name} must be positive, got {value}; leave it out for the default")
+    folder = options.output
+    if folder == Path("outputs"):
+        folder = folder / (options.data.resolve().name if options.data.is_dir() else options.data.resolve().parent.name)
+    refuse_existing(folder / FIELD_FILE, options.write.overwrite or options.resume)
+    rasterizer = options.compute.rasterizer()
+    extractor = find_extractor(options.features, options.compute.torch_device(), console)
+    scene = read_scene(options.data, kind=options.kind, downscale=options.downscale)
+    for note in (*scene.notes, *([f"{len(scene.missing)} listed photos are missing"] if scene.missing else [])):
+        console.note(note)
+    config = AppearanceConfig(
+        steps=options.steps,
+        colour=options.colour,
+        seed=options.seed.seed,
+        densify=DensifyConfig(budget=options.splats),
+    )
+    started = time.monotonic()
+    notes: dict[str, object] = {"downscale": options.downscale, "kind": options.kind}
+    checkpoint = folder / CHECKPOINT_FILE
+    field = fit_appearance(
+        scene, config, rasterizer, console, device=options.compute.torch_device(), checkpoint=checkpoint,
+        resume=options.resume, notes=notes,
+    )  # fmt: skip
+    fitted = time.monotonic()
+    if extractor is not None:
+        field = lift_features(field, scene, extractor, rasterizer, console, dim=options.feature_dim, cache=options.cache)
+    lifted = time.monotonic()
+    return write_result(
+        field, scene, folder, rasterizer, console, timing={"fit s": fitted - started, "features s": lifted - fitted},
+        missing=len(scene.missing),
+    )  # fmt: skip
+
+
+def find_extractor(name: str, device: object, console: Console) -> "Extractor | None":
+    """The extractor to use; "auto" falls back to the classical one, telling why."""
+    from featurefields.vision.select import choose_extractor
+
+    if name == "none":
+        return None
+    if name != "auto":
+        return choose_extractor(name, device=device)  # type: ignore[arg-type]
+    try:
+        return choose_extractor("dinov2", device=device)  # type: ignore[arg-type]
+    except UnavailableError as error:
+        console.note(f"{error} — going on with --features classical")
+        return choose_extractor("classical", device=device)  # type: ignore[arg-type]
+
+
+def fit_appearance(
+    scene: "Scene",
+    config: "AppearanceConfig",
+    rasterizer: "Rasterizer",
+    console: Console,
+    *,
+    device: object = "cpu",
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    notes: dict[str, object] | None = None,
+) -> "FeatureField":
+    """Stage 1 with progress."""
+    from featurefields.fitting.appearance import AppearanceFit
+    from featurefields.fitting.loop import finished_field, load_checkpoint, run_fit
+
+    console.note(f"reading {len(scene.split('train'))} photos")
+    fit = AppearanceFit(scene, config, rasterizer=rasterizer, device=device)  # type: ignore[arg-type]
+    if resume and checkpoint is not None:
+        load_checkpoint(fit, scene, checkpoint)
+        console.note(f"resuming at step {fit.step}")
+    with console.progress("fitting colour and geometry", config.steps - fit.step) as advance:
+        run_fit(
+            fit, scene, checkpoint=checkpoint,
+            on_step=lambda facts: advance(1, loss=f"{facts['loss']:.4f}", splats=int(facts["splats"])),
+        )  # fmt: skip
+    return finished_field(fit, scene, notes or {})
+
+
+def lift_features(
+    field: "FeatureField",
+    scene: "Scene",
+    extractor: "Extractor",
+    rasterizer: "Rasterizer",
+    console: Console,
+    *,
+    dim: int,
+    cache: Path | None,
+) -> "FeatureField":
+    """Stage 2: extract (cached), compress, lift by the transpose of drawing."""
+    from dataclasses import replace
+    from functools import partial
+
+    from featurefields.lifting.uplift import uplift
+    from featurefields.vision.cache import extract_features
+    from featurefields.vision.compress import fit_basis
+    from featurefields.vision.grids import upsample
+
+    views = scene.split("train")
+    with console.progress("extracting features", len(views)) as advance:
+        maps = extract_features(views, extractor, cache_dir=cache, on_progress=lambda done, total: advance(1))
+    basis = fit_basis(maps, min(dim, extractor.dim))
+
+    def picture(name: str, size: tuple[int, int]):
+        return upsample(basis.encode_map(maps[name]).features.float(), size)
+
+    pictures = {view.name: partial(picture, view.name, view.camera.size) for view in views}
+    with console.progress("lifting features", 2 * len(views)) as advance:
+        field = uplift(field, views, pictures, rasterizer=rasterizer, on_view=lambda: advance(1))
+    about = replace(
+        field.about, extractor=extractor.fingerprint, feature_mean=basis.mean, feature_basis=basis.basis
+    )
+    return replace(field, about=about)
+
+
+def write_result(
+    field: "FeatureField",
+    scene: "Scene",
+    folder: Path,
+    rasterizer: "Rasterizer",
+    console: Console,
+    *,
+    timing: dict[str, float],
+    missing: int,
+) -> Summary:
+    """Measure on the held-out views, write the archive, drop the checkpoint."""
+    from dataclasses import replace
+
+    from featurefields.evaluation.heldout import held_out_psnr, mean
+    from featurefields.files.archive import write_archive
+
+    held = scene.split("test")
+    with console.progress("measuring held-out views", len(held)) as advance:
+        values = held_out_psnr(field, held, rasterizer=rasterizer, on_view=lambda: advance(1))
+    quality = mean(list(values.values()))
+    notes = {**field.about.notes, "held_out_psnr": None if quality != quality else round(quality, 3)}
+    path = write_archive(
+        replace(field, about=replace(field.about, notes=notes)), folder / FIELD_FILE, overwrite=True
+    )
+    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    rows = {
+        "views fitted": len(scene.split("train")),
+        "views held out": len(held),
+        "photos missing": missing,
+        "size": "x".join(map(str, scene.views[0].camera.size)),
+        "splats": len(field),
+        "held-out PSNR dB": round(quality, 2),
+        "heads": list(field.heads),
+        **{label: round(value, 1) for label, value in timing.items()},
+        "MB": round(path.stat().st_size / 1e6, 1),
+    }
+    view = (held or scene.views)[0].name
+    return Summary(
+        f"fitted {scene.name}",
+        rows,
+        [path],
+        [f"ff render {folder} -o {folder}/views", f"ff segment {folder} --view {Path(view).name} --click X,Y"],
+    )

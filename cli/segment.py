@@ -1,0 +1,177 @@
+"""`ff segment`: clicks to a selection, its pictures and PLYs."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from featurefields.errors import PromptError
+
+from .console import Console, Summary
+from .inputs import load_field
+from .options import ComputeOptions, OptionalPath, Output, ReportOptions, WriteOptions
+from .photos import click_of, scene_of
+from .viewpoints import held_out, view_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from featurefields.field import FeatureField
+    from featurefields.raster import Rasterizer
+    from featurefields.scene import Scene
+    from featurefields.selection import Selection
+
+Clicks = tyro.conf.UseAppendAction[
+    Annotated[tuple[str, ...], tyro.conf.arg(metavar="X,Y", help_behavior_hint="(may be repeated)")]
+]
+SELECTION_FILE = "selection.safetensors"
+OVERLAYS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentOptions:
+    """Select an object in 3D by clicking it in a photo.
+
+    Writes the selection, the object and the rest as ordinary 3DGS .ply files, and pictures of the selection.
+    """
+
+    field: tyro.conf.Positional[Path]
+    """A folder that `ff fit` wrote, or a .safetensors archive with features."""
+    output: Output
+    """Folder for the results."""
+    view: str
+    """Photo that is clicked (full name, file name, or file name without ending)."""
+    click: Clicks = ()
+    """Pixel of the photo that shows the object; the top left pixel is 0,0."""
+    negative: Clicks = ()
+    """Pixel of the photo that shows something else."""
+    threshold: float | None = None
+    """Least similarity (cosine) with what was clicked; found automatically when not given."""
+    everywhere: bool = False
+    """Also select what is alike but not connected to a click."""
+    data: OptionalPath = None
+    """Folder of the photos, when it is not where it was fitted."""
+    frame_world: bool = False
+    """Write the .ply files in the field's own frame instead of the photos'."""
+    compute: tyro.conf.OmitArgPrefixes[ComputeOptions] = ComputeOptions()
+    write: tyro.conf.OmitArgPrefixes[WriteOptions] = WriteOptions()
+    report: tyro.conf.OmitArgPrefixes[ReportOptions] = ReportOptions()
+
+
+def run(options: SegmentOptions, console: Console) -> Summary:
+    """Click, select, write."""
+    from featurefields.atomic import refuse_existing
+    from featurefields.segmentation.select import SelectConfig, select
+
+    refuse_existing(options.output / SELECTION_FILE, options.write.overwrite)
+    if not options.click:
+        raise PromptError("nothing was clicked; say which pixel shows the object with --click X,Y")
+    rasterizer = options.compute.rasterizer()
+    field = load_field(options.field)
+    if not field.about.cameras:
+        raise PromptError(
+            f"{options.field} remembers no views to click in; give a field that `ff fit` wrote from photos"
+        )
+    view = view_name(options.view, list(field.about.cameras))
+    scene = scene_of(field, options.data, console)
+    if scene is None:
+        console.note("the photos are not at hand: clicks are pixels of the drawn view")
+    clicks = [click_of(text, view, field, scene) for text in options.click]
+    clicks += [click_of(text, view, field, scene, positive=False) for text in options.negative]
+    started = time.perf_counter()
+    config = SelectConfig(threshold=options.threshold, connected=not options.everywhere)
+    selection = select(field.to(options.compute.torch_device()), clicks, rasterizer=rasterizer, config=config)
+    seconds = time.perf_counter() - started
+    paths = write_selection_results(
+        field, selection, options.output, view, scene, rasterizer, console,
+        overwrite=options.write.overwrite, in_world=options.frame_world,
+    )  # fmt: skip
+    rows = {
+        "view": view,
+        "clicks": [f"{text}" for text in (*options.click, *(f"not {n}" for n in options.negative))],
+        "splats selected": selection.count,
+        "of": len(field),
+        "threshold": round(float(str(selection.how["threshold"])), 3),
+        "selecting ms": round(1000 * seconds),
+    }
+    return Summary(
+        f"selected in {options.field}",
+        rows,
+        paths,
+        [f"ff edit {options.field} --selection {paths[0]} --remove-specular -o {options.output}/edited"],
+    )
+
+
+def write_selection_results(
+    field: "FeatureField",
+    selection: "Selection",
+    folder: Path,
+    view: str,
+    scene: "Scene | None",
+    rasterizer: "Rasterizer",
+    console: Console,
+    *,
+    overwrite: bool,
+    in_world: bool = False,
+) -> list[Path]:
+    """The selection file, object and rest as PLY, and overlays of the clicked and some other views."""
+    from featurefields.editing.baking import bake_harmonics
+    from featurefields.files.ply import write_ply
+    from featurefields.files.selection import write_selection
+
+    paths = [write_selection(selection, folder / SELECTION_FILE, overwrite=overwrite)]
+    placed = field if in_world else field.moved(field.about.world_from_capture.inverse)
+    with console.progress("writing .ply files", 2) as advance:
+        baked = bake_harmonics(placed)
+        for name, mask in (("object", selection.mask), ("rest", ~selection.mask)):
+            if bool(mask.any()):
+                paths.append(write_ply(baked.select(mask), folder / f"{name}.ply", overwrite=overwrite))
+            advance(1)
+    others = [name for name in (*held_out(field), *field.about.cameras) if name != view]
+    step = max(1, len(others) // OVERLAYS)
+    views = [view, *others[::step][:OVERLAYS]]
+    with console.progress("drawing overlays", len(views)) as advance:
+        for name in views:
+            paths.append(write_overlay(field, selection, name, folder, scene, rasterizer, overwrite=overwrite))
+            advance(1)
+    return paths
+
+
+def selection_share(
+    field: "FeatureField", selection: "Selection", view: str, rasterizer: "Rasterizer"
+) -> "Tensor":
+    """Share of every pixel of a view (h w) that selected Gaussians show, 0..1."""
+    from featurefields.raster import RasterConfig
+
+    chosen = selection.mask.to(field.splats.means)[:, None]
+    drawn = rasterizer.draw(field.splats, chosen, field.about.cameras[view], RasterConfig())
+    return drawn.image[..., 0]
+
+
+def write_overlay(
+    field: "FeatureField",
+    selection: "Selection",
+    view: str,
+    folder: Path,
+    scene: "Scene | None",
+    rasterizer: "Rasterizer",
+    *,
+    overwrite: bool,
+) -> Path:
+    """The selection over the photo (over the drawn view where the photo is gone), as a PNG."""
+    from featurefields.field import render
+    from featurefields.images import write_png
+    from featurefields.visualization.sheets import overlay
+
+    photos: Mapping = {} if scene is None else {entry.name: entry for entry in scene.views}
+    if view in photos:
+        image = photos[view].picture.image()
+    else:
+        image = render(field, field.about.cameras[view], rasterizer=rasterizer, heads=("rgb",))["rgb"]["total"]
+    mask = selection_share(field, selection, view, rasterizer) > 0.5
+    path = folder / f"overlay_{Path(view).stem}.png"
+    write_png(path, overlay(image.detach().clamp(0, 1), mask, (1.0, 0.55, 0.0)), overwrite=overwrite)
+    return path
