@@ -23,6 +23,7 @@ Exit codes: 0 done · 1 a `FeatureFieldsError`, one line on stderr · 2 wrong us
 traceback · 130 interrupted. With `--json` every error is also told on stdout as `{"error": {kind, message}}`.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -81,6 +82,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _run_command(name, rest)
 
 
+def _settle_process() -> None:
+    """Settings that work only before torch is loaded: memory is kept, and waiting threads soon sleep.
+
+    Threads that spin while they wait make everything many times slower as soon as another program wants a core.
+    """
+    from featurefields.memory import keep_freed_memory
+
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    keep_freed_memory()
+
+
 def _unknown(name: str) -> int:
     from difflib import get_close_matches
 
@@ -99,6 +111,7 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
 
     from .console import Console
 
+    _settle_process()
     run = import_module(COMMANDS[name][0], __package__).run
     kind = next(iter(inspect.signature(run, eval_str=True).parameters.values())).annotation
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)

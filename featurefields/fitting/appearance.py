@@ -143,7 +143,7 @@ class AppearanceFit:
         self.adam.step()
         if self.config.densify.due(self.step, self.config.steps):
             self._change_table()
-        return {"loss": float(loss), "error": float(error.mean()), "splats": len(self.score)}
+        return {"loss": loss.item(), "error": error.mean().item(), "splats": len(self.score)}
 
     def _draw(
         self, splats: Splats, camera: Camera, probe: Float[Tensor, "n 1"]

@@ -70,7 +70,7 @@ def select(
     threshold = config.threshold
     if threshold is None:
         threshold = stable_threshold(
-            reach, footprint(field.splats), low=0.2 if config.centred else 0.6, high=0.9
+            reach, footprint(field.splats), low=0.35 if config.centred else 0.6, high=0.9
         )
     mask = reach >= threshold
     if not bool(mask.any()):

@@ -1,0 +1,20 @@
+"""`python -m benchmarks [NAME …]`: run one benchmark, or list them; without a name, `quality` on the demo scene."""
+
+import sys
+from importlib import import_module
+
+BENCHMARKS = {
+    "quality": "held-out PSNR, single-click segmentation, and removal of reflections against ground truth",
+}
+
+
+def main() -> int:
+    name, *rest = sys.argv[1:] or ["quality"]
+    if name not in BENCHMARKS:
+        print("benchmarks:", *(f"  {key}: {what}" for key, what in BENCHMARKS.items()), sep="\n")
+        return 0 if name in ("-h", "--help") else 2
+    return import_module(f"benchmarks.{name}").main(rest)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
