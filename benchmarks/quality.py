@@ -131,7 +131,9 @@ class Truth:
             for view in scene.split("test"):
                 picture = view.picture.layer("instance")
                 ids[view.name] = picture.reshape(view.camera.height, view.camera.width).long()
-                drawn[view.name] = render(field, view.camera, rasterizer=rasterizer, heads=("rgb",))["rgb"]["total"]
+                drawn[view.name] = render(field, view.camera, rasterizer=rasterizer, heads=("rgb",))["rgb"][
+                    "total"
+                ]
         return Truth(scene, field, rasterizer, ids, drawn)
 
     def views(self):
@@ -141,7 +143,8 @@ class Truth:
         from featurefields.evaluation.metrics import psnr
 
         values = [
-            psnr(self.drawn[view.name], view.picture.image(), self.ids[view.name] > 0) for view in self.views()
+            psnr(self.drawn[view.name], view.picture.image(), self.ids[view.name] > 0)
+            for view in self.views()
         ]
         return float(np.mean(values))
 
@@ -203,7 +206,9 @@ class Truth:
             if diffuse is None or int(mask.sum()) < MIN_PIXELS:
                 continue
             with torch.no_grad():
-                drawn = render(edited, view.camera, rasterizer=self.rasterizer, heads=("rgb",))["rgb"]["total"]
+                drawn = render(edited, view.camera, rasterizer=self.rasterizer, heads=("rgb",))["rgb"][
+                    "total"
+                ]
             for values, picture in ((before, self.drawn[view.name]), (after, drawn)):
                 values.append(float((picture.clamp(0, 1) - diffuse)[mask].square().mean()))
         return decibel(before), decibel(after)
@@ -237,8 +242,14 @@ def show(rows: list[ObjectRow], facts: dict[str, object]) -> None:
     console = Console(file=sys.stdout)
     for label, value in facts.items():
         console.print(f"{label}: {value}")
-    table = Table("object", "material", "click IoU", "oracle IoU", "PSNR", "before → diffuse dB", "after → diffuse dB")
+    table = Table(
+        "object", "material", "click IoU", "oracle IoU", "PSNR", "before → diffuse dB", "after → diffuse dB"
+    )
     for row in rows:
         numbers = (row.iou, row.oracle, row.photo_psnr, row.before_db, row.after_db)
-        table.add_row(row.name, row.material, *(f"{number:.3f}" if i < 2 else f"{number:.2f}" for i, number in enumerate(numbers)))
+        table.add_row(
+            row.name,
+            row.material,
+            *(f"{number:.3f}" if i < 2 else f"{number:.2f}" for i, number in enumerate(numbers)),
+        )
     console.print(table)

@@ -40,8 +40,6 @@ class DemoOptions:
 
 def run(options: DemoOptions, console: Console) -> Summary:
     """Every step of the main job on the scene that comes with the package."""
-    from featurefields_assets import demo_scene
-
     from featurefields.atomic import refuse_existing
     from featurefields.editing.edits import Keep, RemoveSpecular
     from featurefields.fitting.appearance import AppearanceConfig
@@ -49,6 +47,7 @@ def run(options: DemoOptions, console: Console) -> Summary:
     from featurefields.readers import read_scene
     from featurefields.segmentation.select import select
     from featurefields.vision.select import choose_extractor
+    from featurefields_assets import demo_scene
 
     from .edit import apply_all, write_edited
     from .fit import fit_appearance, lift_features, write_result
@@ -74,7 +73,14 @@ def run(options: DemoOptions, console: Console) -> Summary:
     text = f"{click['x']},{click['y']}"
     selection = select(field, [click_of(text, click["image"], field, scene)], rasterizer=rasterizer)
     paths = write_selection_results(
-        field, selection, folder / "selection", click["image"], scene, rasterizer, console, overwrite=overwrite
+        field,
+        selection,
+        folder / "selection",
+        click["image"],
+        scene,
+        rasterizer,
+        console,
+        overwrite=overwrite,
     )
     edited = apply_all(field, [RemoveSpecular()], selection.mask)
     paths += write_edited(
@@ -93,7 +99,9 @@ def run(options: DemoOptions, console: Console) -> Summary:
         "splats selected": selection.count,
         "seconds": round(time.monotonic() - started),
     }
-    return Summary("demo done", rows, [page, folder / FIELD_FILE, *paths], next_commands(folder, text, click["image"]))
+    return Summary(
+        "demo done", rows, [page, folder / FIELD_FILE, *paths], next_commands(folder, text, click["image"])
+    )
 
 
 def next_commands(folder: Path, click: str, view: str) -> list[str]:
@@ -174,7 +182,8 @@ def write_page(
         for caption, path in pictures.items()
     )
     facts = "".join(
-        f"<tr><th>{escape(str(label))}</th><td>{escape(str(value))}</td></tr>" for label, value in fitted.rows.items()
+        f"<tr><th>{escape(str(label))}</th><td>{escape(str(value))}</td></tr>"
+        for label, value in fitted.rows.items()
     )
     files = "".join(
         f'<li><a href="{name}">{name}</a> {escape(what)}</li>'

@@ -162,7 +162,9 @@ def write_edited(
         write_ply(baked, output / "edited.ply", overwrite=overwrite),
     ]
     if before.about.cameras:
-        paths.append(write_strip(before, edited, mask, output / "before_after.png", rasterizer, overwrite=overwrite))
+        paths.append(
+            write_strip(before, edited, mask, output / "before_after.png", rasterizer, overwrite=overwrite)
+        )
     return paths
 
 

@@ -68,17 +68,26 @@ def run(options: FitOptions, console: Console) -> Summary:
     from featurefields.readers import read_scene
 
     existing(options.data)
-    for name, value in (("--steps", options.steps), ("--splats", options.splats), ("--downscale", options.downscale)):
+    for name, value in (
+        ("--steps", options.steps),
+        ("--splats", options.splats),
+        ("--downscale", options.downscale),
+    ):
         if value <= 0:
             raise FittingError(f"{name} must be positive, got {value}; leave it out for the default")
     folder = options.output
     if folder == Path("outputs"):
-        folder = folder / (options.data.resolve().name if options.data.is_dir() else options.data.resolve().parent.name)
+        folder = folder / (
+            options.data.resolve().name if options.data.is_dir() else options.data.resolve().parent.name
+        )
     refuse_existing(folder / FIELD_FILE, options.write.overwrite or options.resume)
     rasterizer = options.compute.rasterizer()
     extractor = find_extractor(options.features, options.compute.torch_device(), console)
     scene = read_scene(options.data, kind=options.kind, downscale=options.downscale)
-    for note in (*scene.notes, *([f"{len(scene.missing)} listed photos are missing"] if scene.missing else [])):
+    for note in (
+        *scene.notes,
+        *([f"{len(scene.missing)} listed photos are missing"] if scene.missing else []),
+    ):
         console.note(note)
     config = AppearanceConfig(
         steps=options.steps,
@@ -95,7 +104,9 @@ def run(options: FitOptions, console: Console) -> Summary:
     )  # fmt: skip
     fitted = time.monotonic()
     if extractor is not None:
-        field = lift_features(field, scene, extractor, rasterizer, console, dim=options.feature_dim, cache=options.cache)
+        field = lift_features(
+            field, scene, extractor, rasterizer, console, dim=options.feature_dim, cache=options.cache
+        )
     lifted = time.monotonic()
     return write_result(
         field, scene, folder, rasterizer, console, timing={"fit s": fitted - started, "features s": lifted - fitted},
@@ -223,5 +234,8 @@ def write_result(
         f"fitted {scene.name}",
         rows,
         [path],
-        [f"ff render {folder} -o {folder}/views", f"ff segment {folder} --view {Path(view).name} --click X,Y"],
+        [
+            f"ff render {folder} -o {folder}/views",
+            f"ff segment {folder} --view {Path(view).name} --click X,Y",
+        ],
     )

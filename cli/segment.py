@@ -135,7 +135,9 @@ def write_selection_results(
     views = [view, *others[::step][:OVERLAYS]]
     with console.progress("drawing overlays", len(views)) as advance:
         for name in views:
-            paths.append(write_overlay(field, selection, name, folder, scene, rasterizer, overwrite=overwrite))
+            paths.append(
+                write_overlay(field, selection, name, folder, scene, rasterizer, overwrite=overwrite)
+            )
             advance(1)
     return paths
 
@@ -170,7 +172,9 @@ def write_overlay(
     if view in photos:
         image = photos[view].picture.image()
     else:
-        image = render(field, field.about.cameras[view], rasterizer=rasterizer, heads=("rgb",))["rgb"]["total"]
+        image = render(field, field.about.cameras[view], rasterizer=rasterizer, heads=("rgb",))["rgb"][
+            "total"
+        ]
     mask = selection_share(field, selection, view, rasterizer) > 0.5
     path = folder / f"overlay_{Path(view).stem}.png"
     write_png(path, overlay(image.detach().clamp(0, 1), mask, (1.0, 0.55, 0.0)), overwrite=overwrite)

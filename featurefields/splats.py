@@ -84,7 +84,9 @@ class Splats:
         return replace(self, columns={**self.columns, **columns})
 
     def without_columns(self, *names: str) -> "Splats":
-        return replace(self, columns={name: value for name, value in self.columns.items() if name not in names})
+        return replace(
+            self, columns={name: value for name, value in self.columns.items() if name not in names}
+        )
 
     def moved(self, similarity: Similarity) -> "Splats":
         """The Gaussians in another frame. Directional columns are the heads' business (`Head.turned`)."""

@@ -8,6 +8,8 @@ import os
 import re
 from pathlib import Path
 
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # read when torch loads: idle threads leave the cores to others
+
 import pytest
 import torch
 from jaxtyping import install_import_hook

@@ -41,6 +41,8 @@ class AppearanceConfig:
     """Weight of the agreement between drawn normals and the normals of the drawn depth."""
     reflection_weight: float = 0.01
     """Weight of the mean reflected light, so that what can be matter stays matter."""
+    reflect_from: float = 0.15
+    """Fraction of the steps before reflections start to learn, so that matter explains what it can first."""
     half_until: float = 0.3
     """Fraction of the steps that look at the photos at half size."""
     seed: int = 0
@@ -67,8 +69,8 @@ RATES = {
 DECAYED_TO = {"means": 0.01}
 """What is left of a rate at the end (exponential decay); 0.1 where not named."""
 
-SLOW_HARMONICS = 0.1
-"""Higher bands of harmonics learn this much slower than the constant one."""
+WAITING = ("columns.tint", "columns.latent", "columns.roughness")
+"""Columns of reflections, which stand still, like the reflected light, before `reflect_from`."""
 
 
 class AppearanceFit:
@@ -99,7 +101,7 @@ class AppearanceFit:
         tensors = {**splats.tensors(), **head}
         rates = {name: RATES.get(name, RATES["head"]) for name in tensors}
         self.adam = TableAdam(tensors, rates)
-        self.score = torch.zeros(len(splats), device=self.device)
+        self._restart_counts()
         self.step = 0
         self.queue: list[int] = []
 
@@ -137,7 +139,7 @@ class AppearanceFit:
         # the probe is zero, so this adds nothing but its gradient: every Gaussian's share of the error
         (loss + (probed * error).sum()).backward()
         if probe.grad is not None:
-            self.score += probe.grad[:, 0]
+            self._count(splats, camera, probe.grad[:, 0])
         self.step += 1
         self._set_rates()
         self.adam.step()
@@ -178,22 +180,51 @@ class AppearanceFit:
         progress = min(1.0, self.step / self.config.steps)
         for name in self.adam.rates:
             start = RATES.get(name, RATES["head"])
+            waits = name in WAITING or name.startswith("head.light")
+            if waits and progress < self.config.reflect_from:
+                start = 0.0
             self.adam.rates[name] = start * exp(progress * log(DECAYED_TO.get(name, 0.1)))
 
+    def _restart_counts(self) -> None:
+        n = len(self.splats)
+        self.score, self.facing = torch.zeros(n, device=self.device), torch.zeros(n, device=self.device)
+
+    @torch.no_grad()
+    def _count(self, splats: Splats, camera: Camera, share: Float[Tensor, "n"]) -> None:
+        """Add up every Gaussian's share of the error, and whether its normal faces those who see it."""
+        self.score += share
+        if "normals" in splats.columns:
+            towards = camera.position - splats.means
+            self.facing += share * (splats.columns["normals"] * towards).sum(-1)
+
+    @torch.no_grad()
+    def _turn_normals(self) -> None:
+        """Normals that look away from the cameras that see their Gaussian are turned round: the losses cannot."""
+        name = "columns.normals"
+        if name in self.adam.parameters:
+            sign = torch.where(self.facing < 0, -1.0, 1.0)[:, None]
+            for table in (self.adam.parameters, self.adam.first):
+                table[name].mul_(sign)
+
     def _change_table(self) -> None:
+        self._turn_normals()
         splats = self.splats.detach()
         keep, new = changed_rows(splats, self.score, self.config.densify, self.generator)
         self.adam.replace_rows(list(splats.tensors()), keep, new.tensors())
-        self.score = torch.zeros(len(self.splats), device=self.device)
+        self._restart_counts()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
         """Tensors and JSON-able facts from which `load` continues bit for bit."""
-        tensors = self.adam.state() | {"score": self.score, "generator": self.generator.get_state()}
+        tensors = self.adam.state() | {
+            "score": self.score,
+            "facing": self.facing,
+            "generator": self.generator.get_state(),
+        }
         return tensors, {"step": self.step, "adam_steps": self.adam.steps, "queue": self.queue}
 
     def load(self, tensors: dict[str, Tensor], facts: dict) -> None:
         """Continue from a `state`."""
         self.adam.load(tensors, int(facts["adam_steps"]))
-        self.score = tensors["score"].clone().to(self.device)
+        self.score, self.facing = (tensors[name].clone().to(self.device) for name in ("score", "facing"))
         self.generator.set_state(tensors["generator"].clone())
         self.step, self.queue = int(facts["step"]), [int(i) for i in facts["queue"]]

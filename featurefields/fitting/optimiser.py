@@ -38,8 +38,8 @@ class TableAdam:
     def step(self) -> None:
         """One update of every tensor that has a gradient; gradients are cleared."""
         self.steps += 1
-        names = [name for name, value in self.parameters.items() if value.grad is not None]
-        gradients = [self.parameters[name].grad for name in names]
+        given = {name: value.grad for name, value in self.parameters.items() if value.grad is not None}
+        names, gradients = list(given), list(given.values())
         first, second = [self.first[name] for name in names], [self.second[name] for name in names]
         torch._foreach_lerp_(first, gradients, 1 - self.betas[0])
         torch._foreach_mul_(second, self.betas[1])

@@ -119,7 +119,9 @@ class ReflectedHead(Head):
             "tint": tint,
         }
 
-    def _uncovered(self, alpha: Float[Tensor, "h w"], directions: Float[Tensor, "h w 3"]) -> Float[Tensor, "h w 3"]:
+    def _uncovered(
+        self, alpha: Float[Tensor, "h w"], directions: Float[Tensor, "h w 3"]
+    ) -> Float[Tensor, "h w 3"]:
         """Sky where the Gaussians leave it visible; evaluated only there."""
         light = torch.zeros_like(directions)
         seen = alpha < 1 - 1e-3

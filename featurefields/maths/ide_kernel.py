@@ -18,7 +18,9 @@ from torch import Tensor
 from featurefields.simd import LANES, exp2, load, minimum, spread, store
 from featurefields.threads import run_parallel, share, thread_count
 
-_kernel = njit(cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"contract", "nsz", "arcp"})
+_kernel = njit(
+    cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"contract", "nsz", "arcp"}
+)
 f4 = np.float32
 LOG2E = f4(log2(2.718281828459045))
 
@@ -148,14 +150,21 @@ class IdeFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, directions: Float[Tensor, "p 3"], widths: Float[Tensor, "p 1"], orders: NDArray, coefficients: NDArray
+        ctx: Any,
+        directions: Float[Tensor, "p 3"],
+        widths: Float[Tensor, "p 1"],
+        orders: NDArray,
+        coefficients: NDArray,
     ) -> Float[Tensor, "p k"]:
         arrays = [np.ascontiguousarray(tensor.detach().numpy()) for tensor in (directions, widths)]
         out = np.empty((len(arrays[0]), int((2 * orders + 1).sum())), np.float32)
         threads = thread_count()
-        run_parallel(
-            lambda part: encode(*arrays, orders, coefficients, *share(len(out), part, threads), out), threads
-        )
+
+        def run(part: int) -> None:
+            first, last = share(len(out), part, threads)
+            encode(*arrays, orders, coefficients, first, last, out)
+
+        run_parallel(run, threads)
         ctx.kept = (*arrays, orders, coefficients)
         return torch.from_numpy(out)
 

@@ -22,6 +22,7 @@ def nearest(points: Float[Tensor, "n 3"], k: int) -> tuple[Float[Tensor, "n k"],
             len(array), 1, dtype=torch.int64, device=points.device
         )
     distance, index = KDTree(array).query(array, k=k + 1, workers=-1)
+    distance, index = np.asarray(distance), np.asarray(index)
     own = index == np.arange(len(array))[:, None]
     own[~own.any(1), -1] = True  # among many duplicates the point itself may not be listed: drop the farthest
     distance, index = distance[~own].reshape(-1, k), index[~own].reshape(-1, k)

@@ -38,14 +38,15 @@ def lobe_width(roughness: Float[Tensor, "... 1"]) -> Float[Tensor, "... 1"]:
     return 2 * roughness**4
 
 
-def ide(
-    directions: Float[Tensor, "... 3"], inverse_kappa: Float[Tensor, "... 1"]
-) -> Float[Tensor, "... k"]:
+def ide(directions: Float[Tensor, "... 3"], inverse_kappa: Float[Tensor, "... 1"]) -> Float[Tensor, "... k"]:
     """Integrated directional encoding of unit directions for lobes of width `inverse_kappa` >= 0; k = 34.
 
     float32 on the CPU is computed by compiled kernels (`ide_kernel`), everything else by `ide_by_formula`.
     """
-    compiled = all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in (directions, inverse_kappa))
+    compiled = all(
+        tensor.device.type == "cpu" and tensor.dtype == torch.float32
+        for tensor in (directions, inverse_kappa)
+    )
     if not compiled or directions.numel() == 0:
         return ide_by_formula(directions, inverse_kappa)
     from featurefields.maths.ide_kernel import IdeFunction

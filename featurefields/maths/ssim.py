@@ -22,7 +22,9 @@ WINDOW = 7
 C1, C2 = 0.01**2, 0.03**2
 """The two constants of the index, for values in 0..1."""
 
-_kernel = njit(cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"contract", "nsz", "arcp"})
+_kernel = njit(
+    cache=True, nogil=True, error_model="numpy", boundscheck=False, fastmath={"contract", "nsz", "arcp"}
+)
 f4 = np.float32
 
 
@@ -31,7 +33,9 @@ def ssim(a: Float[Tensor, "h w c"], b: Float[Tensor, "h w c"]) -> Float[Tensor, 
 
     float32 on the CPU with a gradient for `a` alone is compiled, everything else is `ssim_by_formula`.
     """
-    compiled = all(x.device.type == "cpu" and x.dtype == torch.float32 for x in (a, b)) and not b.requires_grad
+    compiled = (
+        all(x.device.type == "cpu" and x.dtype == torch.float32 for x in (a, b)) and not b.requires_grad
+    )
     return _Ssim.apply(a, b) if compiled else ssim_by_formula(a, b)  # type: ignore[return-value]
 
 
@@ -105,7 +109,7 @@ def _window_sums(a, b, first, last, sums, total):
 @_kernel
 def _spread_back(a, b, sums, first, last, factor, gradient):
     """Gradient of rows first..last-1: every pixel collects the windows that contain it."""
-    height, width, channels = a.shape
+    width, channels = a.shape[1], a.shape[2]
     rows, columns = sums.shape[0], sums.shape[1]
     wide = 3 * channels
     column = np.zeros((columns, wide), f4)
@@ -149,7 +153,8 @@ class _Ssim(torch.autograd.Function):
 
         def run(part: int) -> None:
             scratch = np.empty((5, channels), np.float32)
-            results[part] = _window_sums(*pictures, *share(rows, part, threads), sums, scratch)
+            first, last = share(rows, part, threads)
+            results[part] = _window_sums(pictures[0], pictures[1], first, last, sums, scratch)
 
         run_parallel(run, threads)
         ctx.kept = (*pictures, sums, threads)
@@ -162,7 +167,8 @@ class _Ssim(torch.autograd.Function):
         factor = np.float32(float(gradient) / (sums.size / 3) / (WINDOW * WINDOW))
 
         def run(part: int) -> None:
-            _spread_back(a, b, sums, *share(a.shape[0], part, threads), factor, out)
+            first, last = share(a.shape[0], part, threads)
+            _spread_back(a, b, sums, first, last, factor, out)
 
         run_parallel(run, threads)
         return torch.from_numpy(out), None

@@ -60,9 +60,7 @@ def hit(field: FeatureField, click: Click, *, rasterizer: Rasterizer, radius_px:
     click.check()
     camera = click.camera.to(field.splats.means)
     centres = camera.pixel_centres()
-    near = (centres - torch.tensor([click.x, click.y]).to(centres)).norm(dim=-1) <= max(
-        radius_px, 0.75
-    )
+    near = (centres - torch.tensor([click.x, click.y]).to(centres)).norm(dim=-1) <= max(radius_px, 0.75)
     weights = rasterizer.gather(field.splats, near[..., None].to(field.splats.means), camera, RasterConfig())[
         :, 0
     ]

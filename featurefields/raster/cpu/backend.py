@@ -15,10 +15,10 @@ from featurefields.camera import Camera
 from featurefields.errors import UnavailableError
 from featurefields.raster.cpu.composite import composite_tiles
 from featurefields.raster.cpu.frame import Frame, Geometry, prepare
-from featurefields.threads import run_parallel, share
 from featurefields.raster.cpu.transpose import MOMENTS, add_up, finish_geometry, transpose_tiles
 from featurefields.raster.interface import Raster, RasterConfig
 from featurefields.splats import Splats
+from featurefields.threads import run_parallel, share
 
 Array = NDArray
 

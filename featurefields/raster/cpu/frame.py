@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from featurefields.camera import Camera
 from featurefields.raster.cpu import binning, kernels
 from featurefields.raster.cpu.projection import project
-from featurefields.threads import run_parallel, share, thread_count
 from featurefields.raster.interface import RasterConfig
+from featurefields.threads import run_parallel, share, thread_count
 
 Array = NDArray
 
