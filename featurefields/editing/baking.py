@@ -35,7 +35,9 @@ def bake_harmonics(field: FeatureField, degree: int = 3) -> Splats:
     """
     head = field.heads.get("rgb")
     splats, columns = field.splats, field.splats.columns
-    extra = {"normals": columns["normals"]} if "normals" in columns else {}
+    extra = {}
+    if "normals" in columns:
+        extra["normals"] = torch.nn.functional.normalize(columns["normals"], dim=-1)
     if isinstance(head, HarmonicsHead):
         kept = columns["harmonics"][:, : harmonics_count(min(degree, head.degree))]
         return Splats(*_geometry(splats), {"harmonics": kept, **extra})
