@@ -11,7 +11,7 @@ from featurefields.errors import FittingError, UnavailableError
 
 from .console import Console, Summary
 from .inputs import FIELD_FILE, existing
-from .options import ComputeOptions, OptionalPath, Output, ReportOptions, SeedOptions, WriteOptions
+from .options import ComputeOptions, Decimal, OptionalPath, Output, ReportOptions, SeedOptions, WriteOptions
 
 if TYPE_CHECKING:
     from featurefields.field import FeatureField
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from featurefields.vision.interface import Extractor
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
+LONGEST_PX_CPU, LONGEST_PX_GPU = 1000, 1600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +38,9 @@ class FitOptions:
     """Folder for the result; by default outputs/ and the name of the data's folder."""
     kind: Literal["auto", "nerfstudio", "colmap", "blender"] = "auto"
     """How the poses are stored."""
-    downscale: float = 1.0
-    """Fit photos reduced by this factor."""
+    downscale: Decimal = None
+    """Fit photos reduced by this factor; by default large ones are reduced to 1000 pixels along the longer side on the
+    CPU and to 1600 on a GPU."""
     steps: int = 4000
     """Pictures compared in stage 1."""
     splats: int = 50_000
@@ -71,7 +73,7 @@ def run(options: FitOptions, console: Console) -> Summary:
     for name, value in (
         ("--steps", options.steps),
         ("--splats", options.splats),
-        ("--downscale", options.downscale),
+        ("--downscale", 1 if options.downscale is None else options.downscale),
     ):
         if value <= 0:
             raise FittingError(f"{name} must be positive, got {value}; leave it out for the default")
@@ -83,7 +85,12 @@ def run(options: FitOptions, console: Console) -> Summary:
     refuse_existing(folder / FIELD_FILE, options.write.overwrite or options.resume)
     rasterizer = options.compute.rasterizer()
     extractor = find_extractor(options.features, options.compute.torch_device(), console)
-    scene = read_scene(options.data, kind=options.kind, downscale=options.downscale)
+    downscale = options.downscale or suitable_downscale(
+        read_scene(options.data, kind=options.kind), options.compute.torch_device().type
+    )
+    scene = read_scene(options.data, kind=options.kind, downscale=downscale)
+    if options.downscale is None and downscale != 1:
+        console.note(f"photos are reduced by {downscale:.2f} (--downscale 1 keeps them whole)")
     for note in (
         *scene.notes,
         *([f"{len(scene.missing)} listed photos are missing"] if scene.missing else []),
@@ -96,7 +103,7 @@ def run(options: FitOptions, console: Console) -> Summary:
         densify=DensifyConfig(budget=options.splats),
     )
     started = time.monotonic()
-    notes: dict[str, object] = {"downscale": options.downscale, "kind": options.kind}
+    notes: dict[str, object] = {"downscale": downscale, "kind": options.kind}
     checkpoint = folder / CHECKPOINT_FILE
     field = fit_appearance(
         scene, config, rasterizer, console, device=options.compute.torch_device(), checkpoint=checkpoint,
@@ -112,6 +119,12 @@ def run(options: FitOptions, console: Console) -> Summary:
         field, scene, folder, rasterizer, console, timing={"fit s": fitted - started, "features s": lifted - fitted},
         missing=len(scene.missing),
     )  # fmt: skip
+
+
+def suitable_downscale(scene: "Scene", device: str) -> float:
+    """Factor that brings the largest photo's longer side to what the device fits in minutes; 1 when it is smaller."""
+    longest = max(max(view.camera.size) for view in scene.views)
+    return max(1.0, longest / (LONGEST_PX_CPU if device == "cpu" else LONGEST_PX_GPU))
 
 
 def find_extractor(name: str, device: object, console: Console) -> "Extractor | None":

@@ -12,7 +12,7 @@ from featurefields.errors import PromptError
 
 from .console import Console, Summary
 from .inputs import load_field
-from .options import ComputeOptions, OptionalPath, Output, ReportOptions, WriteOptions
+from .options import ComputeOptions, Decimal, OptionalPath, Output, ReportOptions, WriteOptions
 from .photos import click_of, scene_of
 from .viewpoints import held_out, view_name
 
@@ -48,7 +48,7 @@ class SegmentOptions:
     """Pixel of the photo that shows the object; the top left pixel is 0,0."""
     negative: Clicks = ()
     """Pixel of the photo that shows something else."""
-    threshold: float | None = None
+    threshold: Decimal = None
     """Least similarity (cosine) with what was clicked; found automatically when not given."""
     everywhere: bool = False
     """Also select what is alike but not connected to a click."""
