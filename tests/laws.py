@@ -107,6 +107,13 @@ def needles(table: dict[str, Tensor], generator: torch.Generator) -> None:
 
 
 @kind
+def long_needles(table: dict[str, Tensor], generator: torch.Generator) -> None:
+    """Reaching far out of the picture, up to a thousand times longer than thick."""
+    table["log_scales"][:, 0] = uniform(0.0, 3.0, len(table["means"]), generator=generator)
+    table["log_scales"][:, 1:] = -4.0
+
+
+@kind
 def pancakes(table: dict[str, Tensor], generator: torch.Generator) -> None:
     table["log_scales"][:, 2] = -12.0
 

@@ -76,9 +76,7 @@ def test_the_norm_of_one_order_is_the_same_in_every_direction(order):
 def test_single_precision_is_enough_for_order_eight():
     directions = unit_vectors(1000, seeded(2))
     exact = harmonics(directions, (1, 2, 4, 8))
-    torch.testing.assert_close(
-        harmonics(directions.float(), (1, 2, 4, 8)).double(), exact, atol=2e-5, rtol=0
-    )
+    torch.testing.assert_close(harmonics(directions.float(), (1, 2, 4, 8)).double(), exact, atol=2e-5, rtol=0)
 
 
 def test_harmonics_of_any_batch_shape():

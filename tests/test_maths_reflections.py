@@ -1,5 +1,6 @@
 """Mirrors and the integrated directional encoding: its laws, and the compiled kernel against the formula."""
 
+from itertools import pairwise
 from math import pi
 
 import numpy as np
@@ -41,8 +42,14 @@ def test_head_on_light_comes_back():
 
 def test_turning_everything_turns_the_reflection():
     generator = seeded(5)
-    towards, normals, turn = unit_vectors(9, generator), unit_vectors(9, generator), random_rotation(generator)
-    torch.testing.assert_close(reflect(towards @ turn.T, normals @ turn.T), reflect(towards, normals) @ turn.T)
+    towards, normals, turn = (
+        unit_vectors(9, generator),
+        unit_vectors(9, generator),
+        random_rotation(generator),
+    )
+    torch.testing.assert_close(
+        reflect(towards @ turn.T, normals @ turn.T), reflect(towards, normals) @ turn.T
+    )
 
 
 def test_lobes_widen_with_roughness():
@@ -69,7 +76,7 @@ def test_every_order_fades_with_roughness_the_higher_the_faster():
     for band in norms:
         assert (band[1:] < band[:-1]).all()
     shares = [band / band[0] for band in norms]
-    for low, high in zip(shares, shares[1:], strict=False):
+    for low, high in pairwise(shares):
         assert (high[1:] < low[1:]).all()
 
 

@@ -84,7 +84,10 @@ def test_the_inverse_similarity_undoes_it(seed):
 def test_after_is_one_after_the_other(seed):
     generator = seeded(seed)
     first, second = random_similarity(generator), random_similarity(generator)
-    points, pose = unit_vectors(10, generator), rigid(random_rotation(generator), unit_vectors(1, generator)[0])
+    points, pose = (
+        unit_vectors(10, generator),
+        rigid(random_rotation(generator), unit_vectors(1, generator)[0]),
+    )
     both = second.after(first)
     torch.testing.assert_close(both.points(points), second.points(first.points(points)))
     torch.testing.assert_close(both.pose(pose), second.pose(first.pose(pose)))

@@ -28,7 +28,7 @@ def both(rasterizer, camera: Camera, config: RasterConfig = CONFIG):
     return draw
 
 
-def check_values(scene, *, tolerance: float = 2e-5, config: RasterConfig = CONFIG) -> None:
+def check_values(scene, *, tolerance: float = 1e-5, config: RasterConfig = CONFIG) -> None:
     splats, channels, camera = scene
     wanted = REFERENCE.draw(splats, channels, camera, config)
     found = CPU.draw(splats.to(torch.float32), channels.float(), camera.to(torch.float32), config)
@@ -36,7 +36,7 @@ def check_values(scene, *, tolerance: float = 2e-5, config: RasterConfig = CONFI
     assert_mostly_close(found.alpha, wanted.alpha, tolerance=tolerance)
 
 
-def check_gradients(scene, *, tolerance: float = 2e-4, config: RasterConfig = CONFIG, seed: int = 0) -> None:
+def check_gradients(scene, *, tolerance: float = 1e-4, config: RasterConfig = CONFIG, seed: int = 0) -> None:
     """Every gradient within `tolerance` of its column's largest, but for 1 in 100 (see `assert_mostly_close`)."""
     splats, channels, camera = scene
     generator = seeded(seed)
@@ -61,21 +61,34 @@ def check_gradients(scene, *, tolerance: float = 2e-4, config: RasterConfig = CO
         assert off <= 1e-2, f"{off:.1%} of the gradients by {name} are off by more than {tolerance:g}"
 
 
-NEEDLES = {"tolerance": 2e-3}  # float32 loses digits in the determinant of a needle's covariance
+VALUES = {"near_plane": 5e-4, "needles": 5e-5, "long_needles": 1e-3}
+GRADIENTS = {"near_plane": 1e-3, "long_needles": 1e-2, "opaque": 5e-3}
+"""Where float32 itself loses digits: positions near the camera, far ends of needles, 1 - opacity near 0."""
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", KINDS)
 def test_values(name, size):
     for seed in range(3):
-        check_values(random_scene(name, 60, size, seed), **(NEEDLES if name == "needles" else {}))
+        check_values(random_scene(name, 60, size, seed), tolerance=VALUES.get(name, 1e-5))
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", KINDS)
 def test_gradients(name, size):
     for seed in range(2):
-        check_gradients(random_scene(name, 40, size, seed + 10), **(NEEDLES if name == "needles" else {}))
+        check_gradients(random_scene(name, 40, size, seed + 10), tolerance=GRADIENTS.get(name, 1e-4))
+
+
+@pytest.mark.parametrize("reach", [4.0, 7.0])
+def test_needles_longer_than_the_world_keep_finite_gradients(reach):
+    """Their covariance has a determinant of less than one part in 10^7 of its terms."""
+    splats, channels, camera = random_scene("needles", 5, (60, 40), 3)
+    longer = splats.log_scales.clone()
+    longer[:, 0], longer[:, 1:] = reach, -4.0
+    scene = replace(splats, log_scales=longer), channels, camera
+    check_values(scene, tolerance=2e-3)
+    check_gradients(scene, tolerance=1e-2)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 15, 16, 17, 40])
@@ -112,20 +125,18 @@ def test_every_constant_is_obeyed_and_a_slightly_other_one_noticed(change):
     usual = CPU.draw(splats.to(torch.float32), channels.float(), camera.to(torch.float32), CONFIG)
     wanted = REFERENCE.draw(splats, channels, camera, config)
     with pytest.raises(AssertionError, match="are off by more than"):
-        assert_mostly_close(usual.image, wanted.image, tolerance=2e-5)
+        assert_mostly_close(usual.image, wanted.image, tolerance=1e-5)
 
 
 @pytest.mark.parametrize("column", ["means", "quats", "log_scales", "opacity_logits"])
 def test_a_gradient_that_is_slightly_wrong_would_be_noticed(column, monkeypatch):
     """The tolerance of the comparison has a neighbour that breaks it: one gradient off by one part in 200."""
-    original = frame.Frame, CPU.draw
+    right = CPU.draw
 
     def wrong(splats, channels, camera, config):
-        tensors = splats.tensors()
-        value = tensors[column]
-        tensors[column] = 0.005 * value + 0.995 * value.detach()
-        tensors[column] = tensors[column] + 0.99 * (value - value.detach())
-        return original[1](Splats.from_tensors(tensors), channels, camera, config)
+        value = splats.tensors()[column]
+        slower = Splats.from_tensors(splats.tensors() | {column: 0.995 * value + 0.005 * value.detach()})
+        return right(slower, channels, camera, config)
 
     monkeypatch.setattr(CPU, "draw", wrong)
     with pytest.raises(AssertionError, match=f"gradients by {column}"):
@@ -147,7 +158,9 @@ def test_any_number_of_threads(threads, size, monkeypatch):
     (usual, exact), (drawn, found) = results
     assert torch.equal(drawn.image, usual.image) and torch.equal(drawn.alpha, usual.alpha)
     for name, gradient in exact.items():
-        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-5 * float(gradient.abs().max() + 1))
+        torch.testing.assert_close(
+            found[name], gradient, rtol=1e-4, atol=1e-5 * float(gradient.abs().max() + 1)
+        )
 
 
 def test_torch_decides_how_many_threads_draw():
@@ -182,7 +195,9 @@ def test_only_channels_are_differentiated_when_nothing_else_is_asked_for():
     leaf = channels.float().requires_grad_()
     drawn = CPU.draw(splats, leaf, camera, CONFIG)
     (alone,) = torch.autograd.grad(drawn.image.sum(), leaf)
-    with_geometry = gradients(both(CPU, camera), splats, leaf, torch.ones_like(drawn.image), torch.zeros(12, 20))
+    with_geometry = gradients(
+        both(CPU, camera), splats, leaf, torch.ones_like(drawn.image), torch.zeros(12, 20)
+    )
     torch.testing.assert_close(alone, with_geometry["channels"])
 
 

@@ -57,7 +57,7 @@ def test_gather_is_the_gradient_by_channels(backend, device, channels):
 
 
 def test_gather_works_without_gradients_around_it(backend, device):
-    splats, channels, camera = single("plain", 10, (9, 9), 1, device)
+    splats, _, camera = single("plain", 10, (9, 9), 1, device)
     with torch.no_grad():
         gathered = backend.gather(splats, torch.ones(9, 9, 3, device=device), camera, CONFIG)
     assert gathered.any()
@@ -147,11 +147,11 @@ def test_of_gaussians_at_the_same_depth_the_first_is_in_front(backend, device):
     means[:, :2] *= (2.0 / means[:, 2])[:, None]
     means[:, 2] = 2.0
     tied = replace(splats, means=means)
-    nearer = replace(splats, means=means + torch.arange(40, device=device)[:, None] * means.new_tensor([0, 0, 1e-6]))
-    found = backend.draw(tied, channels, camera, CONFIG).image
-    torch.testing.assert_close(
-        found, backend.draw(nearer, channels, camera, CONFIG).image, atol=1e-3, rtol=0
+    nearer = replace(
+        splats, means=means + torch.arange(40, device=device)[:, None] * means.new_tensor([0, 0, 1e-6])
     )
+    found = backend.draw(tied, channels, camera, CONFIG).image
+    torch.testing.assert_close(found, backend.draw(nearer, channels, camera, CONFIG).image, atol=1e-3, rtol=0)
     last_first = torch.arange(39, -1, -1, device=device)
     reversed_table = backend.draw(tied.select(last_first), channels[last_first], camera, CONFIG).image
     assert float((reversed_table - found).abs().max()) > 0.1

@@ -23,7 +23,9 @@ def test_names_are_found():
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(UnknownNameError, match=r"unknown backend 'cpy' \(did you mean 'cpu'\?\); known: .*reference"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown backend 'cpy' \(did you mean 'cpu'\?\); known: .*reference"
+    ):
         choose_rasterizer("cpy")
 
 
@@ -41,10 +43,12 @@ def test_gsplat_that_cannot_be_imported_keeps_its_reason(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setitem(sys.modules, "gsplat", Broken("gsplat"))
-    with pytest.raises(UnavailableError, match=r"no kernel image for this device; install it with: pip install"):
+    with pytest.raises(
+        UnavailableError, match=r"no kernel image for this device; install it with: pip install"
+    ):
         choose_rasterizer("gsplat")
     monkeypatch.setitem(sys.modules, "gsplat", None)
-    with pytest.raises(UnavailableError, match="'gsplat' cannot be loaded: .*gsplat"):
+    with pytest.raises(UnavailableError, match=r"'gsplat' cannot be loaded: .*gsplat"):
         choose_rasterizer("gsplat")
 
 
@@ -75,9 +79,7 @@ def stand_in(means, quats, scales, opacities, colors, viewmats, Ks, width, heigh
     splats = Splats(means, quats, scales.log(), torch.logit(opacities))
     focal, centre = torch.stack([Ks[0, 0, 0], Ks[0, 1, 1]]), Ks[0, :2, 2]
     camera = Camera(torch.linalg.inv(viewmats[0]), focal, centre, (width, height))
-    drawn = ReferenceRasterizer().draw(
-        splats, colors, camera, RasterConfig(near=near_plane, blur_px2=eps2d)
-    )
+    drawn = ReferenceRasterizer().draw(splats, colors, camera, RasterConfig(near=near_plane, blur_px2=eps2d))
     return drawn.image[None], drawn.alpha[None, ..., None], {}
 
 
@@ -96,7 +98,9 @@ def test_gsplat_gathers_by_differentiating(calls):
     splats, channels, camera = random_scene("plain", 30, (13, 9), 2)
     maps = torch.randn(9, 13, 3).double()
     gathered = GsplatRasterizer().gather(splats, maps, camera, CONFIG)
-    torch.testing.assert_close(gathered, ReferenceRasterizer().gather(splats, maps, camera, CONFIG), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        gathered, ReferenceRasterizer().gather(splats, maps, camera, CONFIG), atol=1e-5, rtol=0
+    )
     assert gathered.shape == channels.shape
 
 

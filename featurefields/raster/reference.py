@@ -23,10 +23,11 @@ TILE = 16
 
 @dataclass(frozen=True)
 class Projected:
-    """Gaussians in the picture: means (n 2), covariances (n 2 2) incl. blur, depths (n), in pixels and world units."""
+    """Gaussians in the picture: means, covariances incl. blur and their determinants, in pixels; depths in world units."""
 
     means: Float[Tensor, "n 2"]
     covariances: Float[Tensor, "n 2 2"]
+    determinants: Float[Tensor, "n"]
     depths: Float[Tensor, "n"]
 
 
@@ -45,7 +46,12 @@ def project(splats: Splats, camera: Camera, config: RasterConfig) -> Projected:
     jacobian = torch.cat([torch.diag_embed(focal / z), (-focal * clamped / z)[..., None]], dim=-1)
     spread = jacobian @ to_camera[:3, :3] @ (matrix_from_quat(splats.quats) * splats.scales[:, None, :])
     covariances = spread @ spread.mT + config.blur_px2 * torch.eye(2).to(spread)
-    return Projected(slopes * focal + centre, covariances, depths)
+    areas = torch.linalg.cross(spread[:, 0], spread[:, 1]).square().sum(-1)
+    traces = spread.square().sum((1, 2))
+    determinants = areas + config.blur_px2 * (
+        traces + config.blur_px2
+    )  # Lagrange's identity: nothing cancels
+    return Projected(slopes * focal + centre, covariances, determinants, depths)
 
 
 def _candidates(splats: Splats, projected: Projected, config: RasterConfig) -> Int[Tensor, "m"]:
@@ -64,7 +70,7 @@ def _weights(
 ) -> Float[Tensor, "p m"]:
     offset = pixels[:, None] - projected.means[rows]
     a, b, c = (projected.covariances[rows][:, i, j] for i, j in ((0, 0), (0, 1), (1, 1)))
-    determinant = (a * c - b * b).clamp(min=1e-10)
+    determinant = projected.determinants[rows].clamp(min=1e-10)
     dx, dy = offset.unbind(-1)
     power = -0.5 * (c * dx * dx - 2 * b * dx * dy + a * dy * dy) / determinant
     alpha = (opacities[rows] * torch.exp(power)).clamp(max=config.alpha_max)

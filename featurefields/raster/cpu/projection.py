@@ -28,7 +28,7 @@ from featurefields.raster.cpu.kernels import (
     kernel,
 )
 
-f4 = np.float32
+f4, f8 = np.float32, np.float64
 
 
 @kernel
@@ -70,6 +70,14 @@ def view_rows(camera, x, y, z, ux, uy, inverse_z):
 
 
 @kernel
+def spread_determinant(u0, u1, u2, v0, v1, v2, blur):
+    """Determinant of [u v]' [u v] + blur I. By Lagrange's identity nothing cancels, however long and thin a needle."""
+    c0, c1, c2 = u1 * v2 - u2 * v1, u2 * v0 - u0 * v2, u0 * v1 - u1 * v0
+    trace = u0 * u0 + u1 * u1 + u2 * u2 + v0 * v0 + v1 * v1 + v2 * v2
+    return c0 * c0 + c1 * c1 + c2 * c2 + blur * (trace + blur)
+
+
+@kernel
 def project(means, quats, scales, opacities, camera, first, last, projected, depths, visible):
     """Project Gaussians first..last-1; list those that can touch a pixel. Returns how many were listed.
 
@@ -92,14 +100,17 @@ def project(means, quats, scales, opacities, camera, first, last, projected, dep
         uy = min(high_y, max(low_y, y * inverse_z))
         top, low = view_rows(camera, x, y, z, ux, uy, inverse_z)
         r, _ = rotation_rows(quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3])
-        var_x, cov, var_y = camera[BLUR], f4(0), camera[BLUR]
-        for axis in range(3):
-            u = (top[0] * r[axis] + top[1] * r[3 + axis] + top[2] * r[6 + axis]) * scales[i, axis]
-            v = (low[0] * r[axis] + low[1] * r[3 + axis] + low[2] * r[6 + axis]) * scales[i, axis]
-            var_x += u * u
-            cov += u * v
-            var_y += v * v
-        determinant = max(var_x * var_y - cov * cov, f4(1e-10))
+        s0, s1, s2 = scales[i, 0], scales[i, 1], scales[i, 2]
+        u0 = (top[0] * r[0] + top[1] * r[3] + top[2] * r[6]) * s0
+        u1 = (top[0] * r[1] + top[1] * r[4] + top[2] * r[7]) * s1
+        u2 = (top[0] * r[2] + top[1] * r[5] + top[2] * r[8]) * s2
+        v0 = (low[0] * r[0] + low[1] * r[3] + low[2] * r[6]) * s0
+        v1 = (low[0] * r[1] + low[1] * r[4] + low[2] * r[7]) * s1
+        v2 = (low[0] * r[2] + low[1] * r[5] + low[2] * r[8]) * s2
+        var_x = u0 * u0 + u1 * u1 + u2 * u2 + camera[BLUR]
+        cov = u0 * v0 + u1 * v1 + u2 * v2
+        var_y = v0 * v0 + v1 * v1 + v2 * v2 + camera[BLUR]
+        determinant = max(spread_determinant(u0, u1, u2, v0, v1, v2, camera[BLUR]), f4(1e-10))
         mean_x, mean_y = fx * x * inverse_z + cx, fy * y * inverse_z + cy
         extent_x, extent_y = np.sqrt(reach * var_x), np.sqrt(reach * var_y)
         if not (
@@ -128,17 +139,18 @@ def project_back(i, means, quats, scales, camera, g_mean, g_conic, out_means, ou
 
     g_mean: (x, y). g_conic: derivatives by the entries (xx, xy, yy) of the symmetric inverse covariance, where
     the exponent is -(xx dx^2 + 2 xy dx dy + yy dy^2) / 2 and the derivative by xy counts both off-diagonals.
+    Computed in double precision, because the terms of a needle cancel.
     """
     low_x, high_x, low_y, high_y = slope_limits(camera)
-    wx, wy, wz = means[i, 0], means[i, 1], means[i, 2]
+    wx, wy, wz = f8(means[i, 0]), f8(means[i, 1]), f8(means[i, 2])
     x = camera[0] * wx + camera[1] * wy + camera[2] * wz + camera[TRANSLATION]
     y = camera[3] * wx + camera[4] * wy + camera[5] * wz + camera[TRANSLATION + 1]
     z = camera[6] * wx + camera[7] * wy + camera[8] * wz + camera[TRANSLATION + 2]
-    iz = f4(1) / z
+    iz = f8(1) / z
     slope_x, slope_y = x * iz, y * iz
     ux, uy = min(high_x, max(low_x, slope_x)), min(high_y, max(low_y, slope_y))
     top, low = view_rows(camera, x, y, z, ux, uy, iz)
-    r, inverse_length = rotation_rows(quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3])
+    r, _ = rotation_rows(f8(quats[i, 0]), f8(quats[i, 1]), f8(quats[i, 2]), f8(quats[i, 3]))
     s = scales[i]
     a0 = top[0] * r[0] + top[1] * r[3] + top[2] * r[6]
     a1 = top[0] * r[1] + top[1] * r[4] + top[2] * r[7]
@@ -150,14 +162,14 @@ def project_back(i, means, quats, scales, camera, g_mean, g_conic, out_means, ou
     var_x = u0 * u0 + u1 * u1 + u2 * u2 + camera[BLUR]
     cov = u0 * v0 + u1 * v1 + u2 * v2
     var_y = v0 * v0 + v1 * v1 + v2 * v2 + camera[BLUR]
-    inverse = f4(1) / max(var_x * var_y - cov * cov, f4(1e-10))
+    inverse = f8(1) / max(spread_determinant(u0, u1, u2, v0, v1, v2, f8(camera[BLUR])), 1e-10)
     xx, xy, yy = var_y * inverse, -cov * inverse, var_x * inverse
     # covariance gradient: -K G K with K the conic, G its symmetric gradient
-    half = f4(0.5) * g_conic[1]
+    half = 0.5 * g_conic[1]
     p00, p01 = xx * g_conic[0] + xy * half, xx * half + xy * g_conic[2]
     p10, p11 = xy * g_conic[0] + yy * half, xy * half + yy * g_conic[2]
     c_xx, c_xy, c_yy = -(p00 * xx + p01 * xy), -(p00 * xy + p01 * yy), -(p10 * xy + p11 * yy)
-    two = f4(2)
+    two = f8(2)
     du0, du1, du2 = (
         two * (c_xx * u0 + c_xy * v0),
         two * (c_xx * u1 + c_xy * v1),
@@ -172,7 +184,7 @@ def project_back(i, means, quats, scales, camera, g_mean, g_conic, out_means, ou
     out_scales[i, 1] = du1 * a1 + dv1 * b1
     out_scales[i, 2] = du2 * a2 + dv2 * b2
     du0, du1, du2, dv0, dv1, dv2 = du0 * s[0], du1 * s[1], du2 * s[2], dv0 * s[0], dv1 * s[1], dv2 * s[2]
-    _quat_back(i, quats, inverse_length, top, low, du0, du1, du2, dv0, dv1, dv2, out_quats)
+    _quat_back(i, quats, top, low, du0, du1, du2, dv0, dv1, dv2, out_quats)
     # the two view rows, then slopes and depth
     e0, e1, e2 = (
         r[0] * du0 + r[1] * du1 + r[2] * du2,
@@ -189,9 +201,9 @@ def project_back(i, means, quats, scales, camera, g_mean, g_conic, out_means, ou
     g_slope_y = -fy * (h0 * camera[6] + h1 * camera[7] + h2 * camera[8])
     g_z = -(top[0] * e0 + top[1] * e1 + top[2] * e2 + low[0] * h0 + low[1] * h1 + low[2] * h2) * iz
     if slope_x <= low_x or slope_x >= high_x:
-        g_slope_x = f4(0)
+        g_slope_x = f8(0)
     if slope_y <= low_y or slope_y >= high_y:
-        g_slope_y = f4(0)
+        g_slope_y = f8(0)
     g_slope_x += g_mean[0] * camera[FOCAL]
     g_slope_y += g_mean[1] * camera[FOCAL + 1]
     g_x, g_y = g_slope_x * iz, g_slope_y * iz
@@ -201,14 +213,15 @@ def project_back(i, means, quats, scales, camera, g_mean, g_conic, out_means, ou
 
 
 @kernel
-def _quat_back(i, quats, inverse_length, top, low, du0, du1, du2, dv0, dv1, dv2, out_quats):
+def _quat_back(i, quats, top, low, du0, du1, du2, dv0, dv1, dv2, out_quats):
     """Gradient by the quaternion of u = top R, v = low R (before the scales are multiplied in)."""
-    w, x = quats[i, 0] * inverse_length, quats[i, 1] * inverse_length
-    y, z = quats[i, 2] * inverse_length, quats[i, 3] * inverse_length
+    w, x, y, z = f8(quats[i, 0]), f8(quats[i, 1]), f8(quats[i, 2]), f8(quats[i, 3])
+    inverse_length = 1.0 / np.sqrt(w * w + x * x + y * y + z * z)
+    w, x, y, z = w * inverse_length, x * inverse_length, y * inverse_length, z * inverse_length
     d00, d01, d02 = top[0] * du0 + low[0] * dv0, top[0] * du1 + low[0] * dv1, top[0] * du2 + low[0] * dv2
     d10, d11, d12 = top[1] * du0 + low[1] * dv0, top[1] * du1 + low[1] * dv1, top[1] * du2 + low[1] * dv2
     d20, d21, d22 = top[2] * du0 + low[2] * dv0, top[2] * du1 + low[2] * dv1, top[2] * du2 + low[2] * dv2
-    two = f4(2)
+    two = f8(2)
     g_w = two * (x * (d21 - d12) + y * (d02 - d20) + z * (d10 - d01))
     g_x = two * (w * (d21 - d12) + y * (d01 + d10) + z * (d02 + d20) - two * x * (d11 + d22))
     g_y = two * (w * (d02 - d20) + x * (d01 + d10) + z * (d12 + d21) - two * y * (d00 + d22))

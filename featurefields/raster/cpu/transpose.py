@@ -222,7 +222,7 @@ def finish_geometry(
     g_means, g_quats, g_log_scales, g_logits,
 ):  # fmt: skip
     """From the moments of ranks first..last-1 to gradients of means, quats, log scales and opacity logits."""
-    g_mean, g_conic, total = np.empty(2, f4), np.empty(3, f4), np.empty(6, f4)
+    g_mean, g_conic, total = np.empty(2), np.empty(3), np.empty(6)
     for rank in range(first, last):
         i = order[rank]
         for k in range(6):
@@ -234,7 +234,7 @@ def finish_geometry(
         yy = ordered[rank, CONIC_C] * f4(2) / LOG2E
         g_mean[0] = -(xx * total[1] + xy * total[2])
         g_mean[1] = -(xy * total[1] + yy * total[2])
-        g_conic[0], g_conic[1], g_conic[2] = f4(0.5) * total[3], total[4], f4(0.5) * total[5]
+        g_conic[0], g_conic[1], g_conic[2] = 0.5 * total[3], total[4], 0.5 * total[5]
         g_logits[i] = -total[0] * (f4(1) - opacities[i])
         project_back(i, means, quats, scales, camera, g_mean, g_conic, g_means, g_quats, g_log_scales)
         for axis in range(3):
