@@ -5,10 +5,13 @@ Letters: n Gaussians. World: z up, everything within a few units of the origin.
 
 import json
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from tiny_scenes import FLIP, look_at, nerfstudio_json, photo, write_nerfstudio, write_ply
 from torch import Tensor
 
 from featurefields.camera import Camera
@@ -19,9 +22,8 @@ from featurefields.heads.harmonics import HarmonicsHead
 from featurefields.heads.reflected import ReflectedHead
 from featurefields.maths.rotations import quat_from_matrix
 from featurefields.raster import RasterConfig, choose_rasterizer
-from featurefields.scene import Scene
+from featurefields.scene import View
 from featurefields.splats import Splats, concatenate
-from tests.tiny_scenes import FLIP, look_at, nerfstudio_json, photo, write_nerfstudio, write_ply
 
 SIZE, FOCAL = (40, 40), 44.0
 DC = 0.28209479177387814
@@ -124,7 +126,8 @@ def two_balls(kind: str = "reflected", *, tint: float = -30.0, views: int = 9) -
         bands[:, 1:4] = 0.05 * torch.randn(len(rgb), 3, 3, generator=generator)
         columns, head = {"harmonics": bands}, HarmonicsHead(3)
     about = About(
-        scene="balls", cameras={f"images/{number:03d}.png": camera for number, camera in enumerate(ring(views))}
+        scene="balls",
+        cameras={f"images/{number:03d}.png": camera for number, camera in enumerate(ring(views))},
     )
     splats = splats.with_columns(**columns, feature=feature)
     return FeatureField(splats, {"rgb": head, "feature": DirectHead("feature")}, about)
@@ -150,8 +153,8 @@ def pixel_of(field: FeatureField, camera: Camera, name: str) -> tuple[int, int]:
     return index % camera.width, index // camera.width
 
 
-def photograph(folder: Path, *, views: int = 9, points: bool = True) -> Path:
-    """`two_balls` as photos, transforms.json and grey seed points with noise."""
+def photograph(folder: Path, *, views: int = 9, points: bool = True, sky: float = 0.5) -> Path:
+    """`two_balls` before a grey sky as photos, transforms.json and grey seed points with noise."""
     field = two_balls("harmonics", views=views)
     poses = [camera.world_from_camera.double().numpy() @ FLIP for camera in field.about.cameras.values()]
     document = nerfstudio_json(
@@ -162,7 +165,8 @@ def photograph(folder: Path, *, views: int = 9, points: bool = True) -> Path:
         frame["transform_matrix"] = pose.tolist()
     write_nerfstudio(folder, document, photos=False)
     for name, camera in field.about.cameras.items():
-        pixels = (picture(field, camera).clamp(0, 1) * 255).round().byte().numpy()
+        uncovered = 1 - coverage(field, camera, torch.ones(len(field)))[..., None]
+        pixels = ((picture(field, camera) + sky * uncovered).clamp(0, 1) * 255).round().byte().numpy()
         photo(folder / name, pixels)
     if points:
         generator = torch.Generator().manual_seed(9)
@@ -179,7 +183,39 @@ def edited_document(folder: Path, **changes: object) -> Path:
     return folder
 
 
-def without_points(scene: Scene) -> Scene:
-    from dataclasses import replace
+@dataclass(frozen=True)
+class Canvas:
+    """A picture in memory; implements `Picture`."""
 
-    return replace(scene, points=None)
+    colours: Tensor
+    counted: Tensor | None = None
+    path: Path = Path("canvas.png")
+
+    def image(self) -> Tensor:
+        return self.colours
+
+    def mask(self) -> Tensor | None:
+        return self.counted
+
+    def depth(self) -> None:
+        return None
+
+    def layer(self, name: str) -> None:
+        return None
+
+    def photo_to_camera(self, x: float, y: float) -> tuple[float, float]:
+        return x, y
+
+    def photo_size(self) -> tuple[int, int]:
+        return self.colours.shape[1], self.colours.shape[0]
+
+
+def views_of(cameras: Mapping[str, Camera], masks: Mapping[str, Tensor] | None = None) -> tuple[View, ...]:
+    """Grey views of these cameras, all to be fitted."""
+    masks = masks or {}
+    return tuple(
+        View(
+            name, camera, "train", Canvas(torch.full((camera.height, camera.width, 3), 0.5), masks.get(name))
+        )
+        for name, camera in cameras.items()
+    )

@@ -1,7 +1,10 @@
 """Running a fit to its end: checkpoints, resuming, and the field that comes out."""
 
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -55,6 +58,27 @@ def load_checkpoint(fit: AppearanceFit, scene: Scene, path: Path) -> None:
     fit.load(tensors, header["facts"])
 
 
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Ctrl-C takes effect at the end of the block instead of somewhere within it.
+
+    Only the main thread hears of Ctrl-C and can hold it back; in others, and where it is ignored, nothing is done.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT) if in_main else None
+    if before in (None, signal.SIG_IGN):
+        yield
+        return
+    caught: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if caught:
+        signal.raise_signal(signal.SIGINT)
+
+
 def run_fit(
     fit: AppearanceFit,
     scene: Scene,
@@ -65,12 +89,15 @@ def run_fit(
 ) -> None:
     """Run the remaining steps; `on_step` gets each step's loss, error and number of splats.
 
-    With `checkpoint`, the state is saved there every `every_s` seconds, also when a step or the user stops the run.
+    With `checkpoint`, the state is saved there every `every_s` seconds, and when the user stops the run: a Ctrl-C
+    waits for the end of the step, so that what is saved is whole.
     """
     saved = time.monotonic()
     try:
         while fit.step < fit.config.steps:
-            on_step(fit.run_step())
+            with interrupts_held():
+                facts = fit.run_step()
+            on_step(facts)
             if checkpoint and time.monotonic() - saved > every_s:
                 save_checkpoint(fit, scene, checkpoint)
                 saved = time.monotonic()
