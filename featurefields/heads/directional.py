@@ -61,10 +61,12 @@ class DirectionalHead(Head):
         return {"name": self.name, "degree": self.degree}
 
     def turned(self, columns: dict[str, Tensor], rotation: Float[Tensor, "3 3"]) -> dict[str, Tensor]:
-        """Turned slopes and centres, for Gaussians whose normals turn too."""
+        """Turned slopes, centres and, where there are any, normals."""
         name_dep, name_centre = self.reads[1:]
         slopes, centre = columns[name_dep], columns[name_centre]
         both = torch.cat([slopes, centre[..., None]], dim=-1)
         padded = torch.cat([torch.zeros_like(both[:, :1]), both], dim=1)
         turned = turn_harmonics(padded, rotation)[:, 1:]
-        return {self.name: columns[self.name], name_dep: turned[..., :-1], name_centre: turned[..., -1]}
+        normals = {"normals": columns["normals"] @ rotation.T} if "normals" in columns else {}
+        own = {self.name: columns[self.name], name_dep: turned[..., :-1], name_centre: turned[..., -1]}
+        return own | normals

@@ -23,7 +23,7 @@ TILE = 16
 
 @dataclass(frozen=True)
 class Projected:
-    """Gaussians in the picture: means, covariances incl. blur and their determinants, in pixels; depths in world units."""
+    """Gaussians in the picture: means, covariances incl. blur, their determinants (pixels); depths (world units)."""
 
     means: Float[Tensor, "n 2"]
     covariances: Float[Tensor, "n 2 2"]
