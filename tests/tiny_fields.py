@@ -96,7 +96,7 @@ def reflected_head(seed: int = 3) -> ReflectedHead:
         head = ReflectedHead()
     with torch.no_grad():
         head.background[0] = -12.0
-    return head.eval()
+    return head.eval().requires_grad_(False)
 
 
 def part(name: str) -> Tensor:

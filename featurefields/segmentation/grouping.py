@@ -56,17 +56,17 @@ def path_scores(splats: Splats, score: Float[Tensor, "n"], seeds: Bool[Tensor, "
 def stable_threshold(
     path_score: Float[Tensor, "n"], weight: Float[Tensor, "n"], *, low: float, high: float
 ) -> float:
-    """The middle of the widest range of thresholds over which the selected weight grows least.
+    """The middle of the range of thresholds, an eighth of low..high wide, over which the selected weight grows least.
 
-    For every pair of sizes (log scale) the range of thresholds between them is looked at: the score of a range is its
-    width divided by how much the part grows over it. Ranges lie within low..high.
+    Growth is measured by ratio. Ranges at whose upper end nothing is selected do not count: nothing never grows.
+    `low` when there is no other.
     """
     levels = torch.linspace(high, low, 97, dtype=torch.float64).to(path_score.device)
     order = path_score.double().argsort(descending=True)
     sorted_scores, grown = path_score.double()[order], weight.double()[order].cumsum(0)
     places = torch.searchsorted(-sorted_scores, -levels, right=True)
-    sizes = torch.cat([grown.new_zeros(1), grown])[places].clamp(min=1e-12)
-    growth = torch.log(sizes)
+    sizes = torch.cat([grown.new_zeros(1), grown])[places]
+    growth = torch.log(sizes.clamp(min=1e-12))
     width = 12  # levels over which stability is measured
-    rise = growth[width:] - growth[:-width]
-    return float(levels[int(rise.argmin()) + width // 2])
+    rise = torch.where(sizes[:-width] > 0, growth[width:] - growth[:-width], torch.inf)
+    return float(levels[int(rise.argmin()) + width // 2]) if bool(rise.isfinite().any()) else low

@@ -64,7 +64,7 @@ def similarity(
     negative: Float[Tensor, "r d"],
     space: CosineSpace,
 ) -> Float[Tensor, "n"]:
-    """Best cosine with a positive prototype; where a negative prototype is nearer, minus the lead of that one."""
+    """Best cosine with a positive prototype, less 1 where a negative prototype is nearer; -2..1."""
     best = space.cosine(features, positive).amax(-1)
     if len(negative):
         worst = space.cosine(features, negative).amax(-1)
