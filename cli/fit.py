@@ -157,8 +157,14 @@ def fit_appearance(
     from featurefields.fitting.appearance import AppearanceFit
     from featurefields.fitting.loop import finished_field, load_checkpoint, run_fit
 
-    console.note(f"reading {len(scene.split('train'))} photos")
-    fit = AppearanceFit(scene, config, rasterizer=rasterizer, device=device)  # type: ignore[arg-type]
+    with console.progress("reading photos", len(scene.split("train"))) as advance:
+        fit = AppearanceFit(
+            scene,
+            config,
+            rasterizer=rasterizer,
+            device=device,
+            on_photo=lambda: advance(1),  # type: ignore[arg-type]
+        )
     if resume and checkpoint is not None:
         load_checkpoint(fit, scene, checkpoint)
         console.note(f"resuming at step {fit.step}")

@@ -4,6 +4,7 @@ Letters: n Gaussians · h w pixels · c drawn channels · d channels of a layer.
 """
 
 from collections.abc import Collection, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
@@ -64,7 +65,7 @@ class FeatureField:
         return replace(self, splats=splats)
 
     def to(self, device: torch.device | str) -> "FeatureField":
-        heads = {name: head.to(device) for name, head in self.heads.items()}
+        heads = {name: deepcopy(head).to(device) for name, head in self.heads.items()}
         return replace(self, splats=self.splats.to(device), heads=heads)
 
     def moved(self, similarity: Similarity) -> "FeatureField":

@@ -3,6 +3,7 @@
 Letters: n Gaussians · h w pixels · c channels.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import exp, log
 from typing import Literal
@@ -74,7 +75,10 @@ WAITING = ("columns.tint", "columns.latent", "columns.roughness")
 
 
 class AppearanceFit:
-    """A fit in progress: parameters, optimiser, random state. `run_step` advances it by one picture."""
+    """A fit in progress: parameters, optimiser, random state. `run_step` advances it by one picture.
+
+    All photos are read into memory first, as 8 bits; `on_photo` is called after each.
+    """
 
     def __init__(
         self,
@@ -83,11 +87,15 @@ class AppearanceFit:
         *,
         rasterizer: Rasterizer,
         device: torch.device | str = "cpu",
+        on_photo: Callable[[], object] = lambda: None,
     ) -> None:
         self.config, self.rasterizer, self.device = config, rasterizer, torch.device(device)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.raster_config = RasterConfig()
-        photos = [Photo.of(view) for view in scene.split("train")]
+        photos = []
+        for view in scene.split("train"):
+            photos.append(Photo.of(view))
+            on_photo()
         self.photos = {1: photos}
         if config.half_until > 0:
             self.photos[2] = [photo.reduced(2) for photo in photos]

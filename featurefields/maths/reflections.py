@@ -51,7 +51,8 @@ def ide(directions: Float[Tensor, "... 3"], inverse_kappa: Float[Tensor, "... 1"
         return ide_by_formula(directions, inverse_kappa)
     from featurefields.maths.ide_kernel import IdeFunction
 
-    flat = IdeFunction.apply(directions.reshape(-1, 3), inverse_kappa.reshape(-1, 1), *_kernel_tables())
+    widths = inverse_kappa.expand(*directions.shape[:-1], 1)
+    flat = IdeFunction.apply(directions.reshape(-1, 3), widths.reshape(-1, 1), *_kernel_tables())
     return flat.reshape(*directions.shape[:-1], IDE_DIM)  # type: ignore[union-attr]
 
 
