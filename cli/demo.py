@@ -56,7 +56,15 @@ def run(options: DemoOptions, console: Console) -> Summary:
 
     started = time.monotonic()
     folder, overwrite = options.output, options.write.overwrite
-    refuse_existing(folder / "index.html", overwrite)
+    for name in (
+        "index.html",
+        FIELD_FILE,
+        "selection",
+        "edited",
+        "object-without-reflections.ply",
+        "pictures",
+    ):
+        refuse_existing(folder / name, overwrite)
     rasterizer = options.compute.rasterizer()
     data = demo_scene()
     scene = read_scene(data)

@@ -62,7 +62,9 @@ def run(options: EditOptions, console: Console) -> Summary:
 
     edits = edits_of(options)
     only_ply = options.output.suffix.lower() == ".ply"
-    refuse_existing(options.output if only_ply else options.output / FIELD_FILE, options.write.overwrite)
+    names = (FIELD_FILE, "edited.ply", "before_after.png")
+    for path in [options.output] if only_ply else [options.output / name for name in names]:
+        refuse_existing(path, options.write.overwrite)
     rasterizer = options.compute.rasterizer()
     field = load_field(options.field)
     mask = torch.ones(len(field), dtype=torch.bool)

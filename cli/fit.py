@@ -74,6 +74,7 @@ def run(options: FitOptions, console: Console) -> Summary:
         ("--steps", options.steps),
         ("--splats", options.splats),
         ("--downscale", 1 if options.downscale is None else options.downscale),
+        ("--feature-dim", options.feature_dim),
     ):
         if value <= 0:
             raise FittingError(f"{name} must be positive, got {value}; leave it out for the default")
@@ -81,6 +82,11 @@ def run(options: FitOptions, console: Console) -> Summary:
     if folder == Path("outputs"):
         folder = folder / (
             options.data.resolve().name if options.data.is_dir() else options.data.resolve().parent.name
+        )
+    checkpoint = folder / CHECKPOINT_FILE
+    if options.resume and not checkpoint.exists():
+        raise FittingError(
+            f"there is no interrupted fit in {folder} to go on with (no {CHECKPOINT_FILE}); fit without --resume"
         )
     refuse_existing(folder / FIELD_FILE, options.write.overwrite or options.resume)
     rasterizer = options.compute.rasterizer()
@@ -104,7 +110,6 @@ def run(options: FitOptions, console: Console) -> Summary:
     )
     started = time.monotonic()
     notes: dict[str, object] = {"downscale": downscale, "kind": options.kind}
-    checkpoint = folder / CHECKPOINT_FILE
     field = fit_appearance(
         scene, config, rasterizer, console, device=options.compute.torch_device(), checkpoint=checkpoint,
         resume=options.resume, notes=notes,
@@ -197,7 +202,14 @@ def lift_features(
 
     views = scene.split("train")
     with console.progress("extracting features", len(views)) as advance:
-        maps = extract_features(views, extractor, cache_dir=cache, on_progress=lambda done, total: advance(1))
+        shown = 0
+
+        def tell(done: int, total: int) -> None:
+            nonlocal shown
+            advance(done - shown)
+            shown = done
+
+        maps = extract_features(views, extractor, cache_dir=cache, on_progress=tell)
     basis = fit_basis(maps, min(dim, extractor.dim))
 
     def picture(name: str, size: tuple[int, int]):

@@ -14,7 +14,7 @@ from .console import Console, Summary
 from .inputs import load_field
 from .options import ComputeOptions, Decimal, OptionalPath, Output, ReportOptions, WriteOptions
 from .photos import click_of, scene_of
-from .viewpoints import held_out, view_name
+from .viewpoints import chosen_views, held_out, view_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,7 +66,8 @@ def run(options: SegmentOptions, console: Console) -> Summary:
     from featurefields.atomic import refuse_existing
     from featurefields.segmentation.select import SelectConfig, select
 
-    refuse_existing(options.output / SELECTION_FILE, options.write.overwrite)
+    for name in (SELECTION_FILE, "object.ply", "rest.ply"):
+        refuse_existing(options.output / name, options.write.overwrite)
     if not options.click:
         raise PromptError("nothing was clicked; say which pixel shows the object with --click X,Y")
     rasterizer = options.compute.rasterizer()
@@ -76,6 +77,8 @@ def run(options: SegmentOptions, console: Console) -> Summary:
             f"{options.field} remembers no views to click in; give a field that `ff fit` wrote from photos"
         )
     view = view_name(options.view, list(field.about.cameras))
+    for name in overlay_views(field, view):
+        refuse_existing(options.output / name, options.write.overwrite)
     scene = scene_of(field, options.data, console)
     if scene is None:
         console.note("the photos are not at hand: clicks are pixels of the drawn view")
@@ -121,6 +124,7 @@ def write_selection_results(
     from featurefields.editing.baking import bake_harmonics
     from featurefields.files.ply import write_ply
     from featurefields.files.selection import write_selection
+    from featurefields.images import write_png
 
     paths = [write_selection(selection, folder / SELECTION_FILE, overwrite=overwrite)]
     placed = field if in_world else field.moved(field.about.world_from_capture.inverse)
@@ -130,14 +134,11 @@ def write_selection_results(
             if bool(mask.any()):
                 paths.append(write_ply(baked.select(mask), folder / f"{name}.ply", overwrite=overwrite))
             advance(1)
-    others = [name for name in (*held_out(field), *field.about.cameras) if name != view]
-    step = max(1, len(others) // OVERLAYS)
-    views = [view, *others[::step][:OVERLAYS]]
+    views = overlay_views(field, view)
     with console.progress("drawing overlays", len(views)) as advance:
-        for name in views:
-            paths.append(
-                write_overlay(field, selection, name, folder, scene, rasterizer, overwrite=overwrite)
-            )
+        for file, name in views.items():
+            image = overlay_of(field, selection, name, scene, rasterizer)
+            paths.append(write_png(folder / file, image, overwrite=overwrite))
             advance(1)
     return paths
 
@@ -153,29 +154,33 @@ def selection_share(
     return drawn.image[..., 0]
 
 
-def write_overlay(
+def overlay_views(field: "FeatureField", view: str) -> dict[str, str]:
+    """File name → view of the pictures of a selection: the clicked view and a few others, held-out ones first."""
+    others = [name for name in dict.fromkeys((*held_out(field), *field.about.cameras)) if name != view]
+    views = [view, *others[:: max(1, len(others) // OVERLAYS)][:OVERLAYS]]
+    titles = chosen_views(field.about.cameras, views, ())
+    return {f"overlay_{title}.png": name for title, name in zip(titles, views, strict=True)}
+
+
+def overlay_of(
     field: "FeatureField",
     selection: "Selection",
     view: str,
-    folder: Path,
     scene: "Scene | None",
     rasterizer: "Rasterizer",
-    *,
-    overwrite: bool,
-) -> Path:
-    """The selection over the photo (over the drawn view where the photo is gone), as a PNG."""
+) -> "Tensor":
+    """The selection over the photo (h w 3); over the drawn view where the photo is gone."""
+    import torch
+
     from featurefields.field import render
-    from featurefields.images import write_png
     from featurefields.visualization.sheets import overlay
 
     photos: Mapping = {} if scene is None else {entry.name: entry for entry in scene.views}
     if view in photos:
         image = photos[view].picture.image()
     else:
-        image = render(field, field.about.cameras[view], rasterizer=rasterizer, heads=("rgb",))["rgb"][
-            "total"
-        ]
+        with torch.no_grad():
+            drawn = render(field, field.about.cameras[view], rasterizer=rasterizer, heads=("rgb",))
+        image = drawn["rgb"]["total"]
     mask = selection_share(field, selection, view, rasterizer) > 0.5
-    path = folder / f"overlay_{Path(view).stem}.png"
-    write_png(path, overlay(image.detach().clamp(0, 1), mask, (1.0, 0.55, 0.0)), overwrite=overwrite)
-    return path
+    return overlay(image.clamp(0, 1), mask, (1.0, 0.55, 0.0))
