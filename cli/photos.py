@@ -77,4 +77,4 @@ def click_of(
     at = x + 0.5, y + 0.5
     if view in known:
         at = known[view].picture.photo_to_camera(*at)
-    return Click(at[0], at[1], camera, positive)
+    return Click(at[0], at[1], camera, positive, f"{x:g},{y:g}")

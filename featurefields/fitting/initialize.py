@@ -60,7 +60,10 @@ def initial_splats(
     """
     views = scene.split("train")
     if not views:
-        raise FittingError(f"scene '{scene.name}' has no view to fit: all {len(scene.views)} are held out")
+        raise FittingError(
+            f"scene '{scene.name}' has no view to fit: all {len(scene.views)} are held out; leave some photos in the "
+            "training split"
+        )
     cloud = scene.points
     if cloud is None or len(cloud.positions) < 16:
         cloud = scattered_points(scene, count, generator)

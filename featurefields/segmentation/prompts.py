@@ -25,20 +25,25 @@ COVERED_MIN = 0.5
 class Click:
     """A click in the picture that `camera` takes; positive means "this", negative "not this".
 
-    Coordinates are continuous: the top left corner is (0, 0) and the first pixel's centre (0.5, 0.5).
+    Coordinates are continuous: the top left corner is (0, 0) and the first pixel's centre (0.5, 0.5). `name` is how
+    messages call the click; its coordinates where there is none.
     """
 
     x: float
     y: float
     camera: Camera
     positive: bool = True
+    name: str = ""
+
+    def __str__(self) -> str:
+        return self.name or f"({self.x:g}, {self.y:g})"
 
     def check(self) -> None:
         """Raise `PromptError` when the click is outside the picture."""
         width, height = self.camera.size
         if not (0 <= self.x < width and 0 <= self.y < height):
             raise PromptError(
-                f"the click ({self.x:g}, {self.y:g}) is outside the picture of {width} x {height} pixels; "
+                f"the click {self} is outside the picture of {width} x {height} pixels; "
                 "x counts from the left edge, y from the top"
             )
 
@@ -68,7 +73,7 @@ def hit(field: FeatureField, click: Click, *, rasterizer: Rasterizer, radius_px:
     coverage = total / max(int(near.sum()), 1)
     if coverage < COVERED_MIN:
         raise PromptError(
-            f"the click ({click.x:g}, {click.y:g}) hits nothing: only {coverage:.0%} of it is covered by splats "
+            f"the click {click} hits nothing: only {coverage:.0%} of it is covered by splats "
             "(sky, or a hole in the reconstruction); click on the object"
         )
     return Hit(weights / total, coverage)
