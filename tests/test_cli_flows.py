@@ -1,6 +1,7 @@
 """The main job from photos to an edited splat file, through the command line, on a scene of 40 x 40 pixels."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -276,3 +277,16 @@ class TestAfterwards:
         (path,) = ff(capsys, "render", fitted, "-o", tmp_path, "--view", VIEW, "--layers", "rgb")["paths"]
         error = (read_image(Path(path)) - read_image(photos / "images" / f"{VIEW}.png")).square().mean()
         assert float(error) < 0.02
+
+
+def test_the_demo_goes_through_every_step_to_a_page_whose_links_lead_somewhere(capsys, tmp_path: Path):
+    facts = ff(capsys, "demo", "--steps", 6, "-o", tmp_path)
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    links = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(links) > 12 and all((tmp_path / link).stat().st_size > 0 for link in links)
+    alone, field = (
+        len(read_ply(tmp_path / "object-without-reflections.ply")),
+        len(read_archive(tmp_path)),
+    )
+    assert alone == facts["splats_selected"] < field == facts["splats"]
+    assert len(set(facts["paths"])) == len(facts["paths"])
