@@ -40,8 +40,8 @@ class AppearanceConfig:
     """Share of the structural (D-SSIM) term in the picture loss; the rest is absolute error."""
     normal_weight: float = 0.05
     """Weight of the agreement between drawn normals and the normals of the drawn depth."""
-    reflection_weight: float = 0.02
-    """Weight of the mean reflected light, so that what can be matter stays matter."""
+    reflection_weight: float = 0.2
+    """Weight of the mean brightness that reflections add to the picture, so that what can be matter stays matter."""
     reflect_from: float = 0.15
     """Fraction of the steps before reflections start to learn, so that matter explains what it can first."""
     half_until: float = 0.3
@@ -176,7 +176,8 @@ class AppearanceFit:
             total = total + self.config.normal_weight * normal_consistency(
                 layers["normal"], depth, drawn.alpha, camera
             )
-        return total + self.config.reflection_weight * layers["dep"].mean()
+        added = (layers["total"] - layers["indep"]).mean()
+        return total + self.config.reflection_weight * added
 
     def _next_photo(self) -> Photo:
         if not self.queue:
