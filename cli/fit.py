@@ -14,6 +14,8 @@ from .inputs import FIELD_FILE, existing
 from .options import ComputeOptions, Decimal, OptionalPath, Output, ReportOptions, SeedOptions, WriteOptions
 
 if TYPE_CHECKING:
+    import torch
+
     from featurefields.field import FeatureField
     from featurefields.fitting.appearance import AppearanceConfig
     from featurefields.raster import Rasterizer
@@ -132,19 +134,19 @@ def suitable_downscale(scene: "Scene", device: str) -> float:
     return max(1.0, longest / (LONGEST_PX_CPU if device == "cpu" else LONGEST_PX_GPU))
 
 
-def find_extractor(name: str, device: object, console: Console) -> "Extractor | None":
+def find_extractor(name: str, device: "torch.device | str", console: Console) -> "Extractor | None":
     """The extractor to use; "auto" falls back to the classical one, telling why."""
     from featurefields.vision.select import choose_extractor
 
     if name == "none":
         return None
     if name != "auto":
-        return choose_extractor(name, device=device)  # type: ignore[arg-type]
+        return choose_extractor(name, device=device)
     try:
-        return choose_extractor("dinov2", device=device)  # type: ignore[arg-type]
+        return choose_extractor("dinov2", device=device)
     except UnavailableError as error:
         console.note(f"{error} — going on with --features classical")
-        return choose_extractor("classical", device=device)  # type: ignore[arg-type]
+        return choose_extractor("classical", device=device)
 
 
 def fit_appearance(
@@ -153,7 +155,7 @@ def fit_appearance(
     rasterizer: "Rasterizer",
     console: Console,
     *,
-    device: object = "cpu",
+    device: "torch.device | str" = "cpu",
     checkpoint: Path | None = None,
     resume: bool = False,
     notes: dict[str, object] | None = None,
@@ -168,7 +170,7 @@ def fit_appearance(
             config,
             rasterizer=rasterizer,
             device=device,
-            on_photo=lambda: advance(1),  # type: ignore[arg-type]
+            on_photo=lambda: advance(1),
         )
     if resume and checkpoint is not None:
         load_checkpoint(fit, scene, checkpoint)

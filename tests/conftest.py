@@ -8,7 +8,9 @@ import os
 import re
 from pathlib import Path
 
-os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # read when torch loads: idle threads leave the cores to others
+os.environ.setdefault(
+    "GOMP_SPINCOUNT", "2000"
+)  # read when torch loads: idle threads leave the cores to others
 
 import pytest
 import torch

@@ -82,7 +82,9 @@ class TestDepth:
 
     def test_shared_limits_give_the_same_colour_to_the_same_depth(self):
         a, b = torch.full((2, 2), 3.0), torch.tensor([[3.0, 9.0], [1.0, 2.0]])
-        assert torch.equal(depth_colours(a, limits=(1.0, 10.0))[0, 0], depth_colours(b, limits=(1.0, 10.0))[0, 0])
+        assert torch.equal(
+            depth_colours(a, limits=(1.0, 10.0))[0, 0], depth_colours(b, limits=(1.0, 10.0))[0, 0]
+        )
         assert not torch.equal(depth_colours(a)[0, 0], depth_colours(b)[0, 0])
 
     def test_an_empty_picture_is_black(self):
