@@ -238,7 +238,7 @@ UNUSABLE = {
         latent=("directional", {"name": "latent", "degree": 2}),
     ),
     r"'latent' \(7, 4\), not \(7, 5\)": lambda f: with_heads(
-        with_column(f, **reflected_columns()), seen=("reflected", {})
+        with_column(f, **reflected_columns()), seen=("reflected", {"latent": 4})
     ),
 }
 

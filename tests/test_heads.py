@@ -12,7 +12,7 @@ from featurefields.field import FeatureField, render
 from featurefields.heads import HEADS, Head, head_from_config
 from featurefields.heads.directional import DirectionalHead
 from featurefields.heads.harmonics import HarmonicsHead
-from featurefields.heads.reflected import LATENT, ReflectedHead, diffuse_from_logit, logit_from_diffuse
+from featurefields.heads.reflected import ReflectedHead, diffuse_from_logit, logit_from_diffuse
 from featurefields.maths.harmonics import harmonics_count
 from featurefields.raster import choose_rasterizer
 from featurefields.splats import Splats
@@ -37,13 +37,13 @@ def example(kind: str, splats: Splats, *, normals: bool = True) -> tuple[Head, S
         return head_from_config(kind, {"name": "f", "degree": 2}), splats.with_columns(**columns)
     assert kind == "reflected", f"no example of a {kind} head: add one, so that the laws hold for it"
     torch.manual_seed(3)
-    head = head_from_config(kind, {"hidden": 16, "sky": True})
+    head = head_from_config(kind, {"hidden": 16, "sky": True, "latent": 4})
     torch.nn.init.normal_(head.background)
     columns = {
         "diffuse": random(3),
         "tint": random(3) - 1,
         "normals": directions * 3,
-        "latent": random(LATENT),
+        "latent": random(4),
     }
     return head, splats.with_columns(roughness=random(1), **columns)
 
@@ -263,7 +263,7 @@ def test_rough_surfaces_reflect_all_directions_alike():
     head, _, _ = reflected()
     generator = seeded(1)
     normals = unit_vectors(200, generator).float()
-    latent = torch.zeros(200, LATENT)
+    latent = torch.zeros(200, 4)
     spread = []
     for roughness in (0.0, 0.5, 1.0):
         # straight at the surface, so that only the direction of the light differs

@@ -86,14 +86,14 @@ def floor(cells: int = 12, extent: float = 1.8) -> tuple[Tensor, Tensor]:
 def reflected_columns(colours: Tensor, normals: Tensor, *, tint: float = -30.0) -> dict[str, Tensor]:
     """Columns of a `ReflectedHead` that show these sRGB colours; without reflections unless `tint` is raised."""
     columns = ReflectedHead.initial_columns(colours, normals)
-    return columns | {"tint": torch.full_like(columns["tint"], tint)}
+    return columns | {"tint": torch.full_like(columns["tint"], tint), "latent": torch.zeros(len(colours), 4)}
 
 
 def reflected_head(seed: int = 3) -> ReflectedHead:
     """A head with random light, the same for the same seed; the sky is nearly black."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = ReflectedHead()
+        head = ReflectedHead(latent=4)
     with torch.no_grad():
         head.background[0] = -12.0
     return head.eval().requires_grad_(False)

@@ -85,7 +85,7 @@ def _shade(
     """Display colour of every Gaussian seen along `towards`, and how much that view of it counts."""
     columns = splats.columns
     normals = torch.nn.functional.normalize(columns["normals"], dim=-1)
-    light = head.reflected_light(towards, normals, torch.sigmoid(columns["roughness"]), columns["latent"])
+    light = head.reflected_light(towards, normals, torch.sigmoid(columns["roughness"]), columns.get("latent"))
     linear = diffuse_from_logit(columns["diffuse"]) + torch.exp(columns["tint"]) * light
     facing = -(towards * normals).sum(-1)
     return srgb_from_linear(linear).clamp(max=1.0), facing.clamp(min=0) + 0.02

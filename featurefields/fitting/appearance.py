@@ -61,7 +61,6 @@ RATES = {
     "columns.tint": 1e-2,
     "columns.normals": 5e-3,
     "columns.roughness": 1e-2,
-    "columns.latent": 1e-2,
     "columns.harmonics": 3e-3,
     "head": 3e-3,
 }
@@ -70,7 +69,7 @@ RATES = {
 DECAYED_TO = {"means": 0.01}
 """What is left of a rate at the end (exponential decay); 0.1 where not named."""
 
-WAITING = ("columns.tint", "columns.latent", "columns.roughness")
+WAITING = ("columns.tint", "columns.roughness")
 """Columns of reflections, which stand still, like the reflected light, before `reflect_from`."""
 
 

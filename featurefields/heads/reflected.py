@@ -19,30 +19,32 @@ from featurefields.maths.harmonics import harmonics, harmonics_count
 from featurefields.maths.reflections import IDE_DIM, ide, lobe_width, reflect
 from featurefields.splats import Splats
 
-LATENT = 4
 SKY_DEGREE = 3
 
 
 class ReflectedHead(Head):
-    """rgb = tone(diffuse + tint * light(IDE(reflected direction, roughness), n·v, latent) + uncovered * sky).
+    """rgb = tone(diffuse + tint * light(IDE(reflected direction, roughness), n·v) + uncovered * sky).
 
     Everything inside the parentheses is non-negative linear light; `tone` is the sRGB curve, continued above 1
-    (pictures are clipped when they are written). Diffuse colour, tint, normal, roughness and latent code are
-    drawn in one pass; the reflected light, a small network shared by the scene, is evaluated once per pixel
-    from their means over what covers the pixel, after Ref-NeRF (Verbin et al. 2022) and deferred 3DGS.
+    (pictures are clipped when they are written). Diffuse colour, tint, normal and roughness are drawn in one pass;
+    the reflected light, a small network shared by the scene, is evaluated once per pixel from their means over what
+    covers the pixel, after Ref-NeRF (Verbin et al. 2022) and deferred 3DGS.
 
     Columns: "diffuse" (n 3) and "roughness" (n 1) logits, "tint" (n 3) logarithms, "normals" (n 3) of any
-    length, "latent" (n 4). Layers: "total", "indep" (diffuse and sky), "dep" (reflection), display-referred
-    sRGB, and "normal" (unit, world), "roughness" (0..1), "tint" (linear).
+    length. With `latent` > 0 the light also sees a code of so many numbers that every Gaussian carries (column
+    "latent"): it can tell near reflections apart, but lets matter leak into the reflections.
+
+    Layers: "total", "indep" (diffuse and sky), "dep" (reflection), display-referred sRGB, and "normal" (unit,
+    world), "roughness" (0..1), "tint" (linear).
     """
 
     kind = "reflected"
 
-    def __init__(self, hidden: int = 32, sky: bool = True) -> None:
+    def __init__(self, hidden: int = 32, sky: bool = True, latent: int = 0) -> None:
         super().__init__()
-        self.hidden, self.sky = hidden, sky
+        self.hidden, self.sky, self.latent = hidden, sky, latent
         self.light = nn.Sequential(
-            nn.Linear(IDE_DIM + 1 + LATENT, hidden),
+            nn.Linear(IDE_DIM + 1 + latent, hidden),
             nn.ReLU(),
             nn.Linear(hidden, hidden),
             nn.ReLU(),
@@ -54,7 +56,7 @@ class ReflectedHead(Head):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return ("diffuse", "tint", "normals", "roughness", "latent")
+        return ("diffuse", "tint", "normals", "roughness", *(["latent"] if self.latent else []))
 
     @staticmethod
     def initial_columns(colours: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"]) -> dict[str, Tensor]:
@@ -65,11 +67,11 @@ class ReflectedHead(Head):
             "tint": colours.new_full((n, 3), -3.0),
             "normals": torch.nn.functional.normalize(normals, dim=-1),
             "roughness": colours.new_zeros(n, 1),
-            "latent": colours.new_zeros(n, LATENT),
         }
 
     def row_shapes(self, columns: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-        return {"diffuse": (3,), "tint": (3,), "normals": (3,), "roughness": (1,), "latent": (LATENT,)}
+        shapes = {"diffuse": (3,), "tint": (3,), "normals": (3,), "roughness": (1,)}
+        return shapes | ({"latent": (self.latent,)} if self.latent else {})
 
     def splat(self, splats: Splats, camera: Camera) -> Float[Tensor, "n c"]:
         columns = splats.columns
@@ -79,7 +81,7 @@ class ReflectedHead(Head):
                 torch.exp(columns["tint"]),
                 torch.nn.functional.normalize(columns["normals"], dim=-1),
                 torch.sigmoid(columns["roughness"]),
-                columns["latent"],
+                *([columns["latent"]] if self.latent else []),
             ],
             dim=-1,
         )
@@ -89,13 +91,14 @@ class ReflectedHead(Head):
         towards: Float[Tensor, "... 3"],
         normals: Float[Tensor, "... 3"],
         roughness: Float[Tensor, "... 1"],
-        latent: Float[Tensor, "... 4"],
+        latent: Float[Tensor, "... l"] | None = None,
     ) -> Float[Tensor, "... 3"]:
         """Linear light that surfaces with unit normals send back along unit viewing directions `towards`."""
         facing = -(towards * normals).sum(-1, keepdim=True)
         leaving = reflect(towards, normals) @ self.light_from_world.T
         code = ide(leaving, lobe_width(roughness))
-        return torch.nn.functional.softplus(self.light(torch.cat([code, facing, latent], dim=-1)))
+        seen = [code, facing, *([latent] if latent is not None and self.latent else [])]
+        return torch.nn.functional.softplus(self.light(torch.cat(seen, dim=-1)))
 
     def sky_light(self, directions: Float[Tensor, "... 3"]) -> Float[Tensor, "... 3"]:
         """Linear light of what no Gaussian covers."""
@@ -104,7 +107,9 @@ class ReflectedHead(Head):
 
     def decode(self, pixels: Float[Tensor, "h w c"], alpha: Float[Tensor, "h w"], camera: Camera) -> Layers:
         diffuse = pixels[..., :3]
-        tint, normals, roughness, latent = over_alpha(pixels[..., 3:], alpha).split([3, 3, 1, LATENT], dim=-1)
+        tint, normals, roughness, latent = over_alpha(pixels[..., 3:], alpha).split(
+            [3, 3, 1, self.latent], dim=-1
+        )
         normals = torch.nn.functional.normalize(normals, dim=-1)
         directions = camera.directions().to(pixels)
         light = self.reflected_light(directions, normals, roughness, latent)
@@ -130,7 +135,7 @@ class ReflectedHead(Head):
         return light
 
     def config(self) -> dict[str, Any]:
-        return {"hidden": self.hidden, "sky": self.sky}
+        return {"hidden": self.hidden, "sky": self.sky, "latent": self.latent}
 
     def in_turned_world(self, rotation: Float[Tensor, "3 3"]) -> "ReflectedHead":
         """The same light and sky for a world that was turned by `rotation`."""
