@@ -45,6 +45,11 @@ class Splats:
         return torch.exp(self.log_scales)
 
     @property
+    def footprints(self) -> Float[Tensor, "n"]:
+        """Opacity times the product of the two largest deviations: how much a Gaussian can show, square world units."""
+        return self.opacities * torch.exp(self.log_scales.topk(2, dim=-1).values.sum(-1))
+
+    @property
     def shortest_axes(self) -> Float[Tensor, "n 3"]:
         """Unit direction of each Gaussian's smallest extent (sign arbitrary)."""
         axes = matrix_from_quat(self.quats)

@@ -30,6 +30,9 @@ def _checkable_modules() -> list[str]:
 
 
 install_import_hook(_checkable_modules(), "beartype.beartype")
+from featurefields.memory import keep_freed_memory  # noqa: E402 (after the hook)
+
+keep_freed_memory()
 torch.set_num_threads(2)
 
 

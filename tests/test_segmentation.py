@@ -18,7 +18,7 @@ from featurefields.raster import Rasterizer, choose_rasterizer
 from featurefields.segmentation.grouping import NEIGHBOURS, REACH, path_scores, stable_threshold
 from featurefields.segmentation.prompts import Click, hit
 from featurefields.segmentation.scores import CosineSpace, similarity, stored_features
-from featurefields.segmentation.select import SelectConfig, footprint, select
+from featurefields.segmentation.select import SelectConfig, select
 from featurefields.selection import Selection
 from featurefields.splats import Splats, concatenate
 
@@ -325,4 +325,4 @@ class TestSelect:
     def test_footprints_are_opacity_times_the_largest_cross_section(self):
         splats = splats_at(torch.zeros(1, 3), scale=0.2, opacity=0.5)
         splats.log_scales[0, 2] = -9.0
-        assert float(footprint(splats)) == pytest.approx(0.5 * 0.2 * 0.2, rel=1e-5)
+        assert float(splats.footprints) == pytest.approx(0.5 * 0.2 * 0.2, rel=1e-5)

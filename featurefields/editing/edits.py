@@ -16,7 +16,6 @@ from featurefields.field import FeatureField
 from featurefields.heads.harmonics import HarmonicsHead
 from featurefields.heads.reflected import ReflectedHead, diffuse_from_logit, logit_from_diffuse
 from featurefields.maths.colour import linear_from_srgb, srgb_from_linear
-from featurefields.splats import Splats
 
 DC = 0.28209479177387814
 """Value of the constant spherical harmonic."""
@@ -111,7 +110,7 @@ def _(edit: Recolor, field: FeatureField, mask: Tensor) -> FeatureField:
     for value in edit.rgb:
         _unit(value, "a colour of --recolor (as a fraction of full)")
     goal = linear_from_srgb(torch.tensor(edit.rgb)).to(field.splats.means)
-    weight = _visible(field.splats)[mask]
+    weight = field.splats.footprints[mask]
     if isinstance(_colour_head(field, "recolour"), HarmonicsHead):
 
         def change_bands(rows: Tensor) -> Tensor:
@@ -157,11 +156,6 @@ def _only(field: FeatureField, mask: Tensor, what: str) -> FeatureField:
     if not bool(mask.any()):
         raise PromptError(f"{what} would leave no Gaussian at all; select something else")
     return field.with_splats(field.splats.select(mask))
-
-
-def _visible(splats: Splats) -> Float[Tensor, "n"]:
-    """How much each Gaussian can show: opacity times its largest cross-section."""
-    return splats.opacities * torch.exp(splats.log_scales.topk(2, dim=-1).values.sum(-1))
 
 
 def _with_mean(

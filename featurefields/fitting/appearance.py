@@ -40,7 +40,7 @@ class AppearanceConfig:
     """Share of the structural (D-SSIM) term in the picture loss; the rest is absolute error."""
     normal_weight: float = 0.05
     """Weight of the agreement between drawn normals and the normals of the drawn depth."""
-    reflection_weight: float = 0.12
+    reflection_weight: float = 0.08
     """Weight of the mean brightness that reflections add to the picture, so that what can be matter stays matter."""
     reflect_from: float = 0.15
     """Fraction of the steps before reflections start to learn, so that matter explains what it can first."""

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from featurefields.errors import PromptError
 from featurefields.field import FeatureField
@@ -17,7 +15,6 @@ from featurefields.segmentation.grouping import path_scores, stable_threshold
 from featurefields.segmentation.prompts import RADIUS_PX, Click, hit
 from featurefields.segmentation.scores import CosineSpace, similarity, stored_features
 from featurefields.selection import Selection
-from featurefields.splats import Splats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +29,6 @@ class SelectConfig:
     """Compare features after their mean over the scene is taken away, which tells objects apart better."""
     radius_px: float = RADIUS_PX
     """A click means the pixels within this distance."""
-
-
-def footprint(splats: Splats) -> Float[Tensor, "n"]:
-    """Opacity times the area of the largest cross-section: how much a Gaussian can show, in square world units."""
-    two = splats.log_scales.topk(2, dim=-1).values.sum(-1)
-    return splats.opacities * torch.exp(two)
 
 
 def select(
@@ -70,7 +61,7 @@ def select(
     threshold = config.threshold
     if threshold is None:
         threshold = stable_threshold(
-            reach, footprint(field.splats), low=0.35 if config.centred else 0.6, high=0.9
+            reach, field.splats.footprints, low=0.35 if config.centred else 0.6, high=0.9
         )
     mask = reach >= threshold
     if not bool(mask.any()):
