@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from featurefields.scene import Scene
     from featurefields.selection import Selection
 
-OBJECT = "ball-confetti-gloss"
+OBJECT = "ring-orange-gloss"
 """The object of the demo scene that is clicked and loses its reflections."""
+BESIDE = "75,115"
+"""A pixel of the same photo that shows the table beside it: a click that says "not this"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,9 @@ def run(options: DemoOptions, console: Console) -> Summary:
 
     click = json.loads((data / "clicks.json").read_text(encoding="utf-8"))[OBJECT]
     text = f"{click['x']},{click['y']}"
-    selection = select(field, [click_of(text, click["image"], field, scene)], rasterizer=rasterizer)
+    clicks = [click_of(text, click["image"], field, scene)]
+    clicks += [click_of(BESIDE, click["image"], field, scene, positive=False)]
+    selection = select(field, clicks, rasterizer=rasterizer)
     paths = write_selection_results(
         field,
         selection,
@@ -115,7 +119,7 @@ def run(options: DemoOptions, console: Console) -> Summary:
 def next_commands(folder: Path, click: str, view: str) -> list[str]:
     """Commands to go on with after the demo."""
     return [
-        f"ff segment {folder} --view {Path(view).name} --click {click} -o {folder}/mine",
+        f"ff segment {folder} --view {Path(view).name} --click {click} --negative {BESIDE} -o {folder}/mine",
         f"ff edit {folder} --selection {folder}/mine/selection.safetensors --recolor 40,120,220 -o {folder}/blue",
         f"ff render {folder}/edited -o {folder}/views --layers rgb indep dep",
         "ff fit --data YOUR_PHOTOS",
@@ -219,7 +223,8 @@ figcaption {{ font-size: .9rem; color: #555; }} th {{ text-align: left; padding-
 pre {{ background: #f4f4f4; padding: 1rem; overflow-x: auto; }}
 </style>
 <h1>featurefields demo</h1>
-<p>One click on the glossy ball in a photo selected it in 3D; its reflections were then taken away.</p>
+<p>Two clicks in a photo, one on the glossy ring and one on the table (not this), selected the ring in 3D; its
+reflections were then taken away.</p>
 <div class="grid">
 {figures}
 </div>

@@ -8,6 +8,7 @@ import tyro
 
 from featurefields.errors import PromptError
 
+from .baking import baked
 from .console import Console, Summary
 from .inputs import FIELD_FILE, load_field, load_selection
 from .options import ComputeOptions, OptionalPath, Output, ReportOptions, WriteOptions
@@ -150,18 +151,16 @@ def write_edited(
     overwrite: bool,
 ) -> list[Path]:
     """The edited field as archive, PLY and before/after strip; only the PLY when `output` is one."""
-    from featurefields.editing.baking import bake_harmonics
     from featurefields.files.archive import write_archive
     from featurefields.files.ply import write_ply
 
     only_ply = output.suffix.lower() == ".ply"
-    console.note(f"baking {len(edited):,} splats into spherical harmonics")
-    baked = bake_harmonics(edited.moved(edited.about.world_from_capture.inverse))
+    ordinary = baked(edited, console)
     if only_ply:
-        return [write_ply(baked, output, overwrite=overwrite)]
+        return [write_ply(ordinary, output, overwrite=overwrite)]
     paths = [
         write_archive(edited, output / FIELD_FILE, overwrite=overwrite),
-        write_ply(baked, output / "edited.ply", overwrite=overwrite),
+        write_ply(ordinary, output / "edited.ply", overwrite=overwrite),
     ]
     if before.about.cameras:
         paths.append(

@@ -8,6 +8,7 @@ import tyro
 
 from featurefields.errors import PromptError
 
+from .baking import baked
 from .console import Console, Summary
 from .inputs import load_field, load_selection
 from .options import OptionalPath, Output, ReportOptions, WriteOptions
@@ -50,7 +51,6 @@ def run(options: ExportOptions, console: Console) -> Summary:
     field = load_field(options.field)
     total = len(field)
 
-    from featurefields.editing.baking import bake_harmonics
     from featurefields.files.ply import write_ply
 
     if options.selection is not None:
@@ -62,12 +62,8 @@ def run(options: ExportOptions, console: Console) -> Summary:
                 f"{options.selection} {left} no splats, so there is nothing to write; select again"
             )
         field = field.with_splats(field.splats.select(mask))
-    if options.frame == "capture":
-        field = field.moved(field.about.world_from_capture.inverse)
-    console.note(f"baking {len(field):,} splats into spherical harmonics of degree {options.sh_degree}")
-    write_ply(
-        bake_harmonics(field, degree=options.sh_degree), options.output, overwrite=options.write.overwrite
-    )
+    splats = baked(field, console, in_world=options.frame == "world", degree=options.sh_degree)
+    write_ply(splats, options.output, overwrite=options.write.overwrite)
     rows = {
         "splats": len(field),
         "of": total,

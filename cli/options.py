@@ -20,6 +20,8 @@ Number = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")
 """Type of an attribute that is a whole number or not given."""
 Decimal = Annotated[float | None, tyro.conf.arg(metavar="F", help_behavior_hint="")]
 """Type of an attribute that is a number or not given."""
+OptionalName = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
+"""Type of an attribute that is a name or not given."""
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
 """Type of an attribute that is a path or not given."""
 Names = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...", help_behavior_hint="")]

@@ -10,9 +10,10 @@ import tyro
 
 from featurefields.errors import PromptError
 
+from .baking import baked
 from .console import Console, Summary
 from .inputs import load_field
-from .options import ComputeOptions, Decimal, OptionalPath, Output, ReportOptions, WriteOptions
+from .options import ComputeOptions, Decimal, OptionalName, OptionalPath, Output, ReportOptions, WriteOptions
 from .photos import click_of, scene_of
 from .viewpoints import chosen_views, held_out, view_name
 
@@ -42,8 +43,8 @@ class SegmentOptions:
     """A folder that `ff fit` wrote, or a .safetensors archive with features."""
     output: Output
     """Folder for the results."""
-    view: str
-    """Photo that is clicked (full name, file name, or file name without ending)."""
+    view: OptionalName = None
+    """Photo that is clicked (full name, file name, or file name without ending); the first one when not given."""
     click: Clicks = ()
     """Pixel of the photo that shows the object; the top left pixel is 0,0."""
     negative: Clicks = ()
@@ -76,7 +77,8 @@ def run(options: SegmentOptions, console: Console) -> Summary:
         raise PromptError(
             f"{options.field} remembers no views to click in; give a field that `ff fit` wrote from photos"
         )
-    view = view_name(options.view, list(field.about.cameras))
+    names = list(field.about.cameras)
+    view = names[0] if options.view is None else view_name(options.view, names)
     for name in overlay_views(field, view):
         refuse_existing(options.output / name, options.write.overwrite)
     scene = scene_of(field, options.data, console)
@@ -121,19 +123,15 @@ def write_selection_results(
     in_world: bool = False,
 ) -> list[Path]:
     """The selection file, object and rest as PLY, and overlays of the clicked and some other views."""
-    from featurefields.editing.baking import bake_harmonics
     from featurefields.files.ply import write_ply
     from featurefields.files.selection import write_selection
     from featurefields.images import write_png
 
     paths = [write_selection(selection, folder / SELECTION_FILE, overwrite=overwrite)]
-    placed = field if in_world else field.moved(field.about.world_from_capture.inverse)
-    with console.progress("writing .ply files", 2) as advance:
-        baked = bake_harmonics(placed)
-        for name, mask in (("object", selection.mask), ("rest", ~selection.mask)):
-            if bool(mask.any()):
-                paths.append(write_ply(baked.select(mask), folder / f"{name}.ply", overwrite=overwrite))
-            advance(1)
+    ordinary = baked(field, console, in_world=in_world)
+    for name, mask in (("object", selection.mask), ("rest", ~selection.mask)):
+        if bool(mask.any()):
+            paths.append(write_ply(ordinary.select(mask), folder / f"{name}.ply", overwrite=overwrite))
     views = overlay_views(field, view)
     with console.progress("drawing overlays", len(views)) as advance:
         for file, name in views.items():

@@ -3,6 +3,8 @@
 Letters: n Gaussians · v directions · k harmonics.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -23,12 +25,14 @@ RIDGE = 1e-3
 
 
 @torch.no_grad()
-def bake_harmonics(field: FeatureField, degree: int = 3) -> Splats:
+def bake_harmonics(
+    field: FeatureField, degree: int = 3, *, on_view: Callable[[], object] = lambda: None
+) -> Splats:
     """The field's Gaussians with columns "harmonics" (n k 3), and "normals" where it has them.
 
     Every Gaussian's colour, shaded by itself from the positions of the field's cameras (from all around when it has
     none), is fitted by weighted least squares; directions from which its front is seen count most. A field that has
-    harmonics already keeps them, cut to `degree`.
+    harmonics already keeps them, cut to `degree`. `on_view` is called after each of at most `VIEWPOINTS` positions.
 
     Raises:
         PromptError: the field has no colours.
@@ -55,6 +59,7 @@ def bake_harmonics(field: FeatureField, degree: int = 3) -> Splats:
         weighted = weight[:, None] * basis
         normal_matrix += weighted[:, :, None] * basis[:, None, :]
         right_side += weighted[:, :, None] * (colour - 0.5)[:, None, :]
+        on_view()
     ridge = torch.full((k,), RIDGE).to(normal_matrix)
     ridge[0] = 1e-6
     scale = normal_matrix.diagonal(dim1=1, dim2=2).sum(-1, keepdim=True)
