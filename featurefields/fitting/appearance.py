@@ -63,6 +63,7 @@ RATES = {
     "columns.roughness": 1e-2,
     "columns.harmonics": 3e-3,
     "head": 3e-3,
+    "head.background": 5e-2,
 }
 """Learning rates at the start, per step of Adam; lengths are in normalised world units."""
 
