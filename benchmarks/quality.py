@@ -149,8 +149,7 @@ class Truth:
         return float(np.mean(values))
 
     def row(self, name: str, click: dict, material: str) -> ObjectRow:
-        share_maps = self.click_maps(click)
-        automatic, oracle = share_maps
+        automatic, oracle = self.click_ious(click)
         before, after = self.reflections(click["id"])
         return ObjectRow(name, material, automatic, oracle, self.object_psnr(click["id"]), before, after)
 
@@ -163,7 +162,7 @@ class Truth:
                 errors.append(float(error.square().mean()))
         return decibel(errors)
 
-    def click_maps(self, click: dict) -> tuple[float, float]:
+    def click_ious(self, click: dict) -> tuple[float, float]:
         """Mean IoU with the automatic threshold, and with the best one."""
         from featurefields.segmentation.grouping import path_scores
         from featurefields.segmentation.prompts import hit
@@ -180,16 +179,15 @@ class Truth:
 
     def mean_iou(self, mask, number: int) -> float:
         from featurefields.evaluation.metrics import iou
-        from featurefields.raster import RasterConfig
+        from featurefields.segmentation.masks import mask_share
 
         values = []
         for view in self.views():
             truth = self.ids[view.name] == number
             if int(truth.sum()) < MIN_PIXELS:
                 continue
-            chosen = mask.to(self.field.splats.means)[:, None]
-            drawn = self.rasterizer.draw(self.field.splats, chosen, view.camera, RasterConfig()).image[..., 0]
-            values.append(iou(drawn > 0.5, truth))
+            share = mask_share(self.field, mask, view.camera, rasterizer=self.rasterizer)
+            values.append(iou(share > 0.5, truth))
         return float(np.mean(values)) if values else float("nan")
 
     def reflections(self, number: int) -> tuple[float, float]:

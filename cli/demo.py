@@ -141,14 +141,15 @@ def write_pictures(
 
     from featurefields.field import render
     from featurefields.images import write_png
+    from featurefields.segmentation.masks import mask_share
     from featurefields.visualization.layers import LayerPainter, named_layers
     from featurefields.visualization.sheets import overlay
 
-    from .segment import selection_share
-
     views = scene.split("test")
     with torch.no_grad():
-        shares = {view.name: selection_share(field, selection, view.name, rasterizer) for view in views}
+        shares = {
+            view.name: mask_share(field, selection.mask, view.camera, rasterizer=rasterizer) for view in views
+        }
         view = max(views, key=lambda entry: float(shares[entry.name].sum()))
         drawn = [render(field, entry.camera, rasterizer=rasterizer) for entry in (view, *views[:2])]
         layers = [named_layers(r.layers, r.alpha, r.depth) for r in drawn]

@@ -183,15 +183,14 @@ def write_strip(
 
     from featurefields.field import render
     from featurefields.images import write_png
-    from featurefields.raster import RasterConfig
+    from featurefields.segmentation.masks import mask_share
     from featurefields.visualization.sheets import strip
 
     cameras = before.about.cameras
     names = held_out(before) or list(cameras)[:24]
-    chosen = mask.to(before.splats.means)[:, None]
     with torch.no_grad():
         shown = {
-            name: float(rasterizer.draw(before.splats, chosen, cameras[name], RasterConfig()).image.mean())
+            name: float(mask_share(before, mask, cameras[name], rasterizer=rasterizer).mean())
             for name in names
         }
         best = sorted(shown, key=lambda name: -shown[name])[:STRIP_VIEWS]

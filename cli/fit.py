@@ -94,7 +94,7 @@ def run(options: FitOptions, console: Console) -> Summary:
     rasterizer = options.compute.rasterizer()
     extractor = find_extractor(options.features, options.compute.torch_device(), console)
     downscale = options.downscale or suitable_downscale(
-        read_scene(options.data, kind=options.kind), options.compute.torch_device().type
+        read_scene(options.data, kind=options.kind, points=False), options.compute.torch_device().type
     )
     scene = read_scene(options.data, kind=options.kind, downscale=downscale)
     if options.downscale is None and downscale != 1:

@@ -141,17 +141,6 @@ def write_selection_results(
     return paths
 
 
-def selection_share(
-    field: "FeatureField", selection: "Selection", view: str, rasterizer: "Rasterizer"
-) -> "Tensor":
-    """Share of every pixel of a view (h w) that selected Gaussians show, 0..1."""
-    from featurefields.raster import RasterConfig
-
-    chosen = selection.mask.to(field.splats.means)[:, None]
-    drawn = rasterizer.draw(field.splats, chosen, field.about.cameras[view], RasterConfig())
-    return drawn.image[..., 0]
-
-
 def overlay_views(field: "FeatureField", view: str) -> dict[str, str]:
     """File name → view of the pictures of a selection: the clicked view and a few others, held-out ones first."""
     others = [name for name in dict.fromkeys((*held_out(field), *field.about.cameras)) if name != view]
@@ -171,6 +160,7 @@ def overlay_of(
     import torch
 
     from featurefields.field import render
+    from featurefields.segmentation.masks import mask_share
     from featurefields.visualization.sheets import overlay
 
     photos: Mapping = {} if scene is None else {entry.name: entry for entry in scene.views}
@@ -180,5 +170,5 @@ def overlay_of(
         with torch.no_grad():
             drawn = render(field, field.about.cameras[view], rasterizer=rasterizer, heads=("rgb",))
         image = drawn["rgb"]["total"]
-    mask = selection_share(field, selection, view, rasterizer) > 0.5
+    mask = mask_share(field, selection.mask, field.about.cameras[view], rasterizer=rasterizer) > 0.5
     return overlay(image.clamp(0, 1), mask, (1.0, 0.55, 0.0))

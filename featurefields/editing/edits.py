@@ -16,9 +16,8 @@ from featurefields.field import FeatureField
 from featurefields.heads.harmonics import HarmonicsHead
 from featurefields.heads.reflected import ReflectedHead, diffuse_from_logit, logit_from_diffuse
 from featurefields.maths.colour import linear_from_srgb, srgb_from_linear
+from featurefields.maths.harmonics import CONSTANT
 
-DC = 0.28209479177387814
-"""Value of the constant spherical harmonic."""
 LUMINANCE = (0.2126, 0.7152, 0.0722)
 """Weights of linear R, G, B in luminance (Rec. 709)."""
 
@@ -114,9 +113,9 @@ def _(edit: Recolor, field: FeatureField, mask: Tensor) -> FeatureField:
     if isinstance(_colour_head(field, "recolour"), HarmonicsHead):
 
         def change_bands(rows: Tensor) -> Tensor:
-            matter = linear_from_srgb((0.5 + DC * rows[:, 0]).clamp(0, 1))
+            matter = linear_from_srgb((0.5 + CONSTANT * rows[:, 0]).clamp(0, 1))
             rows = rows.clone()
-            rows[:, 0] = (srgb_from_linear(_with_mean(matter, goal, weight)) - 0.5) / DC
+            rows[:, 0] = (srgb_from_linear(_with_mean(matter, goal, weight)) - 0.5) / CONSTANT
             return rows
 
         return _changed(field, "harmonics", mask, change_bands)

@@ -22,7 +22,7 @@ from featurefields.heads.harmonics import HarmonicsHead
 from featurefields.heads.interface import Head, Layers
 from featurefields.heads.reflected import ReflectedHead
 from featurefields.maths.compositing import over_alpha
-from featurefields.maths.harmonics import harmonics_count
+from featurefields.maths.harmonics import CONSTANT, harmonics_count
 from featurefields.raster import Raster, RasterConfig, Rasterizer
 from featurefields.scene import Scene
 from featurefields.splats import Splats
@@ -123,7 +123,7 @@ class AppearanceFit:
     def _initial_columns(self, colours: Tensor, normals: Tensor) -> dict[str, Tensor]:
         if self.config.colour == "harmonics":
             bands = torch.zeros(len(colours), harmonics_count(3), 3)
-            bands[:, 0] = (colours - 0.5) / 0.28209479177387814
+            bands[:, 0] = (colours - 0.5) / CONSTANT
             return {"harmonics": bands, "normals": normals}
         return ReflectedHead.initial_columns(colours, normals)
 

@@ -25,9 +25,9 @@ class TableAdam:
         betas: tuple[float, float] = (0.9, 0.99),
     ) -> None:
         self.parameters = {
-            name: value.detach() if not value.requires_grad else value for name, value in parameters.items()
+            name: value if value.requires_grad else value.detach().requires_grad_()
+            for name, value in parameters.items()
         }
-        self.parameters = {name: value.requires_grad_() for name, value in self.parameters.items()}
         self.rates = dict(rates)
         self.betas = betas
         self.steps = 0

@@ -17,6 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+CONSTANT = 0.28209479177387814
+"""Value of the constant function, 1 / sqrt(4 pi)."""
+
 
 def harmonics_count(degree: int) -> int:
     """Functions of orders 0..degree."""
