@@ -3,6 +3,7 @@
 Letters: n Gaussians · v visible ones · c channels · h w pixels.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,72 +14,109 @@ from torch import Tensor
 
 from featurefields.camera import Camera
 from featurefields.errors import UnavailableError
-from featurefields.raster.cpu.composite import composite_tiles
+from featurefields.raster.cpu.apply import apply_tiles
+from featurefields.raster.cpu.contributions import Contributions
+from featurefields.raster.cpu.derivative import MOMENTS, add_up, derive_tiles, finish_geometry
 from featurefields.raster.cpu.frame import Frame, Geometry, prepare
-from featurefields.raster.cpu.transpose import MOMENTS, add_up, finish_geometry, transpose_tiles
+from featurefields.raster.cpu.kernels import ALPHA_MAX
+from featurefields.raster.cpu.transpose import gather_tiles
 from featurefields.raster.interface import Raster, RasterConfig
 from featurefields.splats import Splats
 from featurefields.threads import run_parallel, share
 
 Array = NDArray
+KEEP = 2**30
 
 
 def _array(tensor: Tensor) -> Array:
     return np.ascontiguousarray(tensor.detach().numpy(), dtype=np.float32)
 
 
-def _padded(channels: Array, order: Array) -> Array:
-    """Channel rows of the visible Gaussians in depth order, padded with zeros to a multiple of 16 columns."""
-    wide = -(-max(1, channels.shape[1]) // 16) * 16
-    out = np.zeros((len(order), wide), np.float32)
-    out[:, : channels.shape[1]] = channels[order]
-    return out
+@dataclass(frozen=True)
+class _Rows:
+    """Channel rows as the kernels read them: a table (rows c), c a multiple of 4, and the row of every rank (v)."""
+
+    table: Array
+    row_of_rank: Array
 
 
-def _draw(frame: Frame, padded: Array, channels: int) -> tuple[Array, Array]:
+def _rows(channels: Array, order: Array) -> _Rows:
+    """The channels themselves where their width allows, else the visible ones in depth order, padded with zeros."""
+    depth = channels.shape[1]
+    if depth % 4 == 0 and depth > 0:
+        return _Rows(channels, order)
+    table = np.zeros((len(order), -(-max(1, depth) // 4) * 4), np.float32)
+    table[:, :depth] = channels[order]
+    return _Rows(table, np.arange(len(order), dtype=np.int32))
+
+
+def apply(contributions: Contributions, channels: Array) -> Array:
+    """W times channels (n c): a picture (h w c)."""
+    frame = contributions.frame
     width, height = frame.size
-    image, alpha = np.empty((height, width, channels), np.float32), np.empty((height, width), np.float32)
+    image = np.empty((height, width, channels.shape[1]), np.float32)
+    rows = _rows(channels, frame.order)
 
     def run(part: int) -> None:
-        composite_tiles(
-            frame.ordered, padded, frame.starts, frame.members, frame.shares[part], frame.shares[part + 1],
-            frame.tiles_x, frame.camera, width, height, image, alpha,
-        )  # fmt: skip
+        for chunk in contributions.chunks(part):
+            apply_tiles(
+                chunk.ranks, chunk.weights, chunk.lists, chunk.first_tile, chunk.last_tile, frame.tiles_x,
+                width, height, rows.table, rows.row_of_rank, image,
+            )  # fmt: skip
 
     run_parallel(run, frame.threads)
-    return image, alpha
+    return image
 
 
-def _transpose(
-    frame: Frame,
-    padded: Array,
-    image: Array,
-    alpha: Array,
-    g_image: Array,
-    g_alpha: Array,
-    with_geometry: bool,
+def _collect(frame: Frame, parts: Array, depth: int) -> Array:
+    """The threads' sums (threads v c) of visible Gaussians as one table of all Gaussians (n d)."""
+    gathered = np.zeros((len(frame.geometry.means), depth), np.float32)
+
+    def run(part: int) -> None:
+        add_up(parts, frame.order, *share(len(frame.order), part, frame.threads), depth, gathered)
+
+    run_parallel(run, frame.threads)
+    return gathered
+
+
+def _parts(frame: Frame, depth: int) -> Array:
+    return np.zeros((frame.threads, len(frame.order) + 1, -(-max(1, depth) // 4) * 4), np.float32)
+
+
+def transpose(contributions: Contributions, maps: Array) -> Array:
+    """W' times maps (h w c): what every Gaussian gathers (n c)."""
+    frame, depth = contributions.frame, maps.shape[2]
+    parts, ranks = _parts(frame, depth), np.arange(len(frame.order), dtype=np.int32)
+
+    def run(part: int) -> None:
+        for chunk in contributions.chunks(part):
+            gather_tiles(
+                chunk.ranks, chunk.weights, chunk.lists, chunk.first_tile, chunk.last_tile, frame.tiles_x,
+                *frame.size, maps, ranks, parts[part],
+            )  # fmt: skip
+
+    run_parallel(run, frame.threads)
+    return _collect(frame, parts, depth)
+
+
+def derive(
+    contributions: Contributions, channels: Array, image: Array, g_image: Array, g_alpha: Array
 ) -> tuple[Array, Array]:
-    """Channel gradients (n c) and, per thread, moments (threads v 8; empty without geometry)."""
-    visible, wide = padded.shape
-    parts = np.zeros((frame.threads, visible, wide), np.float32)
-    moments = np.zeros((frame.threads, visible if with_geometry else 0, MOMENTS), np.float32)
+    """Channel gradients (n c) and, per thread, moments (threads v 8)."""
+    frame, depth = contributions.frame, channels.shape[1]
+    rows, parts = _rows(channels, frame.order), _parts(frame, depth)
+    moments = np.zeros((frame.threads, len(frame.order), MOMENTS), np.float32)
 
     def run(part: int) -> None:
-        transpose_tiles(
-            frame.ordered, padded, frame.starts, frame.members, frame.shares[part], frame.shares[part + 1],
-            frame.tiles_x, frame.camera, *frame.size, image, alpha, g_image, g_alpha, with_geometry,
-            parts[part], moments[part],
-        )  # fmt: skip
+        for chunk in contributions.chunks(part):
+            derive_tiles(
+                chunk.ranks, chunk.weights, chunk.lists, chunk.first_tile, chunk.last_tile, frame.tiles_x,
+                *frame.size, frame.camera[ALPHA_MAX], frame.ordered, rows.table, rows.row_of_rank,
+                image, contributions.alpha, g_image, g_alpha, parts[part], moments[part],
+            )  # fmt: skip
 
     run_parallel(run, frame.threads)
-    channels = g_image.shape[2]
-    gradient = np.zeros((len(frame.geometry.means), channels), np.float32)
-
-    def collect(part: int) -> None:
-        add_up(parts, frame.order, *share(visible, part, frame.threads), channels, gradient)
-
-    run_parallel(collect, frame.threads)
-    return gradient, moments
+    return _collect(frame, parts, depth), moments
 
 
 def _geometry_gradients(frame: Frame, moments: Array) -> tuple[Array, Array, Array, Array]:
@@ -111,22 +149,20 @@ class _Draw(torch.autograd.Function):
         geometry = Geometry(
             _array(means), _array(quats), _array(log_scales.exp()), _array(opacity_logits.sigmoid())
         )
-        frame = prepare(geometry, camera, config)
-        padded = _padded(_array(channels), frame.order)
-        image, alpha = _draw(frame, padded, channels.shape[1])
-        ctx.kept = (frame, padded, image, alpha)
-        return torch.from_numpy(image), torch.from_numpy(alpha)
+        contributions = Contributions(prepare(geometry, camera, config), KEEP if any(ctx.needs_input_grad) else 0)
+        array = _array(channels)
+        image = apply(contributions, array)
+        ctx.kept = (contributions, array, image)
+        return torch.from_numpy(image), torch.from_numpy(contributions.alpha)
 
     @staticmethod
     def backward(ctx: Any, g_image: Tensor, g_alpha: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        frame, padded, image, alpha = ctx.kept
-        with_geometry = any(ctx.needs_input_grad[:4])
-        gradient, moments = _transpose(
-            frame, padded, image, alpha, _array(g_image), _array(g_alpha), with_geometry
-        )
-        geometry: tuple[Tensor | None, ...] = (None, None, None, None)
-        if with_geometry:
-            geometry = tuple(torch.from_numpy(array) for array in _geometry_gradients(frame, moments))
+        contributions, channels, image = ctx.kept
+        if not any(ctx.needs_input_grad[:4]):
+            gradient = transpose(contributions, _array(g_image))
+            return (None, None, None, None, torch.from_numpy(gradient), None, None)
+        gradient, moments = derive(contributions, channels, image, _array(g_image), _array(g_alpha))
+        geometry = tuple(torch.from_numpy(array) for array in _geometry_gradients(contributions.frame, moments))
         return (*geometry, torch.from_numpy(gradient), None, None)
 
 
@@ -159,11 +195,7 @@ class CpuRasterizer:
             camera,
             config,
         )
-        g_image = _array(maps)
-        blank = np.zeros(g_image.shape[:2], np.float32)
-        padded = np.empty((len(frame.order), -(-max(1, g_image.shape[2]) // 16) * 16), np.float32)
-        gradient, _ = _transpose(frame, padded, g_image, blank, g_image, blank, False)
-        return torch.from_numpy(gradient)
+        return torch.from_numpy(transpose(Contributions(frame, 0), _array(maps)))
 
     @staticmethod
     def _check(splats: Splats, other: Tensor) -> None:

@@ -1,0 +1,116 @@
+"""Drawing as a product: the picture is W times the channels.
+
+Letters: v visible Gaussians · c channels, a multiple of 4 · h w pixels · e entries.
+
+Channels are taken sixteen at a time (a block's picture in register groups of pixels x 16 channels, entries without
+weight in a group left out), what remains four at a time with pixels across the lanes.
+"""
+
+import numpy as np
+
+from featurefields.raster.cpu.kernels import BLOCKS, GROUPS, PIXELS, copy_row, kernel, piece, pixel_of
+from featurefields.simd import (
+    GROUP,
+    group_add_outer,
+    group_store,
+    group_zero,
+    load,
+    load_one,
+    mask_bits,
+    prefetch,
+    spread,
+    store,
+    store_one,
+)
+
+f4 = np.float32
+
+
+@piece
+def longest_list(lists, blocks):
+    """The most entries of any of the first `blocks` blocks."""
+    longest = 0
+    for block in range(blocks):
+        longest = max(longest, lists[block + 1] - lists[block])
+    return longest
+
+
+@piece
+def list_rows(ranks, start, count, last, row_of_rank, width_c, table, offsets):
+    """Where every entry's row of channels starts: offsets (count). Asks for the rows of the block after this one."""
+    for j in range(count):
+        offset = np.int64(load_one(row_of_rank, np.int64(load_one(ranks, start + j)))) * width_c
+        store_one(offsets, j, offset)
+    for j in range(start + count, min(start + 2 * count, last)):
+        offset = np.int64(load_one(row_of_rank, np.int64(load_one(ranks, j)))) * width_c
+        for chunk in range(0, width_c, 16):
+            prefetch(table, offset + chunk)
+
+
+@piece
+def list_groups(weights, start, count, places, listed):
+    """For every pixel group of the block, its entries with weight: places (groups room), listed (groups): how many."""
+    room = places.shape[0] // GROUPS
+    for group in range(GROUPS):
+        listed[group] = 0
+    for j in range(count):
+        bits = mask_bits(load(weights, (start + j) * PIXELS) > spread(f4(0)))
+        for group in range(GROUPS):
+            n = load_one(listed, group)
+            store_one(places, group * room + n, j)
+            store_one(listed, group, n + np.int64(bits & ((1 << GROUP) - 1) != 0))
+            bits >>= GROUP
+
+
+@piece
+def apply_block(weights, start, count, width_c, table, offsets, places, listed, picture, lanes):
+    """picture (16 c) = sum over the block's entries of weight (16) times channel row (c)."""
+    wide, room = width_c // 16 * 16, places.shape[0] // GROUPS
+    for chunk in range(0, wide, 16):
+        for group in range(GROUPS):
+            total = group_zero()
+            for k in range(load_one(listed, group)):
+                j = np.int64(load_one(places, group * room + k))
+                row = load(table, load_one(offsets, j) + chunk)
+                total = group_add_outer(total, row, weights, (start + j) * PIXELS + group * GROUP)
+            group_store(picture, group * GROUP * width_c + chunk, width_c, total)
+    for channel in range(wide, width_c, 4):
+        zero = spread(f4(0))
+        p, q, r, s = zero, zero, zero, zero
+        for j in range(count):
+            weight = load(weights, (start + j) * PIXELS)
+            at = load_one(offsets, j) + channel
+            p, q = p + weight * load_one(table, at), q + weight * load_one(table, at + 1)
+            r, s = r + weight * load_one(table, at + 2), s + weight * load_one(table, at + 3)
+        store(lanes, 0, p)
+        store(lanes, 16, q)
+        store(lanes, 32, r)
+        store(lanes, 48, s)
+        for k in range(4):
+            for lane in range(PIXELS):
+                store_one(picture, lane * width_c + channel + k, load_one(lanes, k * PIXELS + lane))
+
+
+@kernel
+def apply_tiles(ranks, weights, lists, first_tile, last_tile, tiles_x, width, height, channels, row_of_rank, image):
+    """Draw tiles first_tile..last_tile-1 into image (h w d), d <= c, from channels (rows c) by row_of_rank (v)."""
+    width_c, depth = channels.shape[1], image.shape[2]
+    table, values, pictures = channels.reshape(-1), weights.reshape(-1), image.reshape(-1)
+    blocks = (last_tile - first_tile) * BLOCKS
+    longest, last = longest_list(lists, blocks), np.int64(lists[blocks])
+    offsets = np.empty(longest + 1, np.int64)
+    places, listed = np.empty(GROUPS * (longest + 1), np.int32), np.empty(GROUPS, np.int64)
+    picture, lanes = np.empty(PIXELS * width_c, f4), np.empty(4 * PIXELS, f4)
+    for tile in range(first_tile, last_tile):
+        for block in range(BLOCKS):
+            at = (tile - first_tile) * BLOCKS + block
+            start = np.int64(lists[at])
+            count = lists[at + 1] - start
+            list_rows(ranks, start, count, last, row_of_rank, width_c, table, offsets)
+            if width_c >= 16:
+                list_groups(values, start, count, places, listed)
+            apply_block(values, start, count, width_c, table, offsets, places, listed, picture, lanes)
+            for lane in range(PIXELS):
+                x, y = pixel_of(tile, tiles_x, block, lane)
+                if x < width and y < height:
+                    copy_row(picture, lane * width_c, pictures, (y * width + x) * depth, depth)

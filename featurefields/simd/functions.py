@@ -1,0 +1,272 @@
+"""What kernels do with vectors: read, write, choose, compare, sum, exp2."""
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from featurefields.simd.vector import (
+    FAST,
+    FLOATS,
+    I32,
+    I64,
+    INTS,
+    LANES,
+    lift_value,
+    pointer_to,
+    vector,
+    vector_pointer,
+)
+
+
+@intrinsic
+def load(typing, array, offset):
+    """Vector of the 16 floats that start at flat `offset`."""
+
+    def emit(context, builder, sig, args):
+        return builder.load(vector_pointer(context, builder, sig.args[0], *args), align=4)
+
+    return vector(array, offset), emit
+
+
+@intrinsic
+def store(typing, array, offset, value):
+    """Write a vector to the 16 floats that start at flat `offset`."""
+
+    def emit(context, builder, sig, args):
+        pointer = vector_pointer(context, builder, sig.args[0], args[0], args[1])
+        builder.store(args[2], pointer, align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, offset, value), emit
+
+
+@intrinsic
+def load_one(typing, array, offset):
+    """The element at flat `offset`."""
+
+    def emit(context, builder, sig, args):
+        return builder.load(pointer_to(context, builder, sig.args[0], *args))
+
+    return array.dtype(array, offset), emit
+
+
+@intrinsic
+def store_one(typing, array, offset, value):
+    """Write one element at flat `offset`; integers are cut to the array's width."""
+
+    def emit(context, builder, sig, args):
+        kind = sig.args[0].dtype
+        value = context.cast(builder, args[2], sig.args[2], kind)
+        builder.store(value, pointer_to(context, builder, sig.args[0], args[0], args[1]))
+        return context.get_dummy_value()
+
+    return types.void(array, offset, value), emit
+
+
+@intrinsic
+def spread(typing, scalar):
+    """Vector with `scalar` in every lane."""
+
+    def emit(context, builder, sig, args):
+        return lift_value(context, builder, sig.args[0], args[0])
+
+    return vector(scalar), emit
+
+
+@intrinsic
+def choose(typing, where, yes, no):
+    """`yes` in the lanes where the mask holds, `no` elsewhere."""
+
+    def emit(context, builder, sig, args):
+        yes_vector = lift_value(context, builder, sig.args[1], args[1])
+        return builder.select(args[0], yes_vector, lift_value(context, builder, sig.args[2], args[2]))
+
+    return vector(where, yes, no), emit
+
+
+@intrinsic
+def subtract_exactly(typing, left, right):
+    """left - right, never fused with a multiplication before it, so that it gives the same bits everywhere."""
+
+    def emit(context, builder, sig, args):
+        return builder.fsub(*args)
+
+    return vector(left, right), emit
+
+
+@intrinsic
+def any_lane(typing, where):
+    """Whether the mask holds in any lane."""
+
+    def emit(context, builder, sig, args):
+        bits = ir.IntType(LANES)
+        return builder.icmp_unsigned("!=", builder.bitcast(args[0], bits), bits(0))
+
+    return types.boolean(where), emit
+
+
+@intrinsic
+def minimum(typing, left, right):
+    """Lane-wise minimum."""
+
+    def emit(context, builder, sig, args):
+        x = lift_value(context, builder, sig.args[0], args[0])
+        y = lift_value(context, builder, sig.args[1], args[1])
+        return builder.select(builder.fcmp_ordered("<", x, y), x, y)
+
+    return vector(left, right), emit
+
+
+@intrinsic
+def maximum(typing, left, right):
+    """Lane-wise maximum."""
+
+    def emit(context, builder, sig, args):
+        x = lift_value(context, builder, sig.args[0], args[0])
+        y = lift_value(context, builder, sig.args[1], args[1])
+        return builder.select(builder.fcmp_ordered(">", x, y), x, y)
+
+    return vector(left, right), emit
+
+
+def _unary(name: str) -> Any:
+    @intrinsic
+    def function(typing, value):
+        def emit(context, builder, sig, args):
+            kind = ir.FunctionType(FLOATS, [FLOATS])
+            return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f32"), args)
+
+        return vector(value), emit
+
+    return function
+
+
+absolute, square_root = _unary("fabs"), _unary("sqrt")
+
+
+def part(builder: ir.IRBuilder, value: ir.Value, lanes: Any, other: ir.Value | None = None) -> ir.Value:
+    """The listed lanes of a vector (or of two vectors in a row) as a vector of that many lanes."""
+    chosen = ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes))
+    return builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined) if other is None else other, chosen)
+
+
+@intrinsic
+def lane_sum(typing, value):
+    """Sum of the 16 lanes, added in a fixed tree."""
+
+    def emit(context, builder, sig, args):
+        value = args[0]
+        for half in (8, 4, 2, 1):
+            low, high = part(builder, value, range(half)), part(builder, value, range(half, 2 * half))
+            value = builder.fadd(low, high)
+        return builder.extract_element(value, I32(0))
+
+    return types.float32(value), emit
+
+
+# 2^f on [-1/2, 1/2] by a polynomial of degree 5, relative error below 6e-7 (Taylor terms, minimax-adjusted).
+_EXP2 = (1.33908634e-3, 9.67770915e-3, 5.55032775e-2, 2.40222406e-1, 6.93147218e-1, 1.0)
+
+
+@intrinsic
+def exp2(typing, value):
+    """2 to the power of every lane, for lanes in [-126, 126]."""
+
+    def emit(context, builder, sig, args):
+        constant = lambda number: ir.Constant(FLOATS, [number] * LANES)  # noqa: E731
+        name = f"llvm.rint.v{LANES}f32"
+        rint = cgutils.get_or_insert_function(builder.module, ir.FunctionType(FLOATS, [FLOATS]), name)
+        whole = builder.call(rint, [args[0]])
+        rest = builder.fsub(args[0], whole)
+        power = constant(_EXP2[0])
+        for coefficient in _EXP2[1:]:
+            power = builder.fadd(builder.fmul(power, rest, flags=FAST), constant(coefficient), flags=FAST)
+        exponent = builder.shl(builder.fptosi(whole, INTS), ir.Constant(INTS, [23] * LANES))
+        return builder.bitcast(builder.add(builder.bitcast(power, INTS), exponent), FLOATS)
+
+    return vector(value), emit
+
+
+def constant_vector(lanes: list[float]) -> Any:
+    """An intrinsic without arguments that gives these 16 numbers."""
+    values = [float(lane) for lane in lanes]
+
+    @intrinsic
+    def constant(typing):
+        def emit(context, builder, sig, args):
+            return ir.Constant(FLOATS, values)
+
+        return vector(), emit
+
+    return constant
+
+
+@intrinsic
+def prefetch(typing, array, offset):
+    """Ask the cache for the element at flat `offset`; past the end is harmless."""
+
+    def emit(context, builder, sig, args):
+        byte_pointer = ir.IntType(8).as_pointer()
+        pointer = builder.bitcast(pointer_to(context, builder, sig.args[0], *args), byte_pointer)
+        kind = ir.FunctionType(ir.VoidType(), [byte_pointer, I32, I32, I32])
+        hint = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(hint, [pointer, I32(0), I32(3), I32(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, offset), emit
+
+
+@intrinsic
+def add_lane_sums(typing, array, offset, a, b, c, d):
+    """array[offset + k] += sum of the lanes of the k-th vector, k = 0..3; the four are summed together."""
+
+    def emit(context, builder, sig, args):
+        rows = []
+        for value in args[2:]:
+            rows.append(builder.fadd(part(builder, value, range(8)), part(builder, value, range(8, 16))))
+        # each half of 4 lanes stays in its own register half: lanes 0..3 | 4..7 of both inputs
+        low, high = [0, 2, 8, 10, 4, 6, 12, 14], [1, 3, 9, 11, 5, 7, 13, 15]
+        pairs = [
+            builder.fadd(part(builder, x, low, y), part(builder, x, high, y))
+            for x, y in ((rows[0], rows[1]), (rows[2], rows[3]))
+        ]
+        quads = builder.fadd(part(builder, pairs[0], low, pairs[1]), part(builder, pairs[0], high, pairs[1]))
+        sums = builder.fadd(part(builder, quads, range(4)), part(builder, quads, range(4, 8)))
+        kind = ir.VectorType(FLOATS.element, 4)
+        pointer = builder.bitcast(pointer_to(context, builder, sig.args[0], args[0], args[1]), kind.as_pointer())
+        builder.store(builder.fadd(builder.load(pointer, align=4), sums), pointer, align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, offset, a, b, c, d), emit
+
+
+@intrinsic
+def mask_bits(typing, where):
+    """The mask as an integer: bit k is lane k."""
+
+    def emit(context, builder, sig, args):
+        return builder.zext(builder.bitcast(args[0], ir.IntType(LANES)), I64)
+
+    return types.int64(where), emit
+
+
+@intrinsic
+def lowest_bit(typing, bits):
+    """Position of the lowest bit that is set; the integer must not be 0."""
+
+    def emit(context, builder, sig, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(bits), emit
+
+
+@intrinsic
+def spread_bits(typing, integer):
+    """Vector whose every lane has the bits of a 32-bit integer; only moved and chosen, never calculated with."""
+
+    def emit(context, builder, sig, args):
+        return lift_value(context, builder, types.float32, builder.bitcast(args[0], FLOATS.element))
+
+    return vector(integer), emit
