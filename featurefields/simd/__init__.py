@@ -1,7 +1,6 @@
 """A vector of 16 floats for numba kernels, and register groups of them."""
 
 from featurefields.simd.functions import (
-    absolute,
     add_lane_sums,
     any_lane,
     choose,
@@ -10,6 +9,7 @@ from featurefields.simd.functions import (
     lane_sum,
     load,
     load_one,
+    log2,
     lowest_bit,
     mask_bits,
     maximum,
@@ -35,4 +35,4 @@ from featurefields.simd.groups import (
     load_offsets,
     transpose_store,
 )
-from featurefields.simd.vector import LANES, mask, vector
+from featurefields.simd.vector import HALF, LANES, doubles, mask, vector

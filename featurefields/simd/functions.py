@@ -13,26 +13,30 @@ from featurefields.simd.vector import (
     I64,
     INTS,
     LANES,
+    doubles,
     lift_value,
+    mask_of_doubles,
     pointer_to,
     vector,
+    vector_among,
+    vector_of,
     vector_pointer,
 )
 
 
 @intrinsic
 def load(typing, array, offset):
-    """Vector of the 16 floats that start at flat `offset`."""
+    """Vector of the numbers that start at flat `offset`."""
 
     def emit(context, builder, sig, args):
         return builder.load(vector_pointer(context, builder, sig.args[0], *args), align=4)
 
-    return vector(array, offset), emit
+    return vector_of(array)(array, offset), emit
 
 
 @intrinsic
 def store(typing, array, offset, value):
-    """Write a vector to the 16 floats that start at flat `offset`."""
+    """Write a vector from flat `offset` on."""
 
     def emit(context, builder, sig, args):
         pointer = vector_pointer(context, builder, sig.args[0], args[0], args[1])
@@ -78,12 +82,13 @@ def spread(typing, scalar):
 @intrinsic
 def choose(typing, where, yes, no):
     """`yes` in the lanes where the mask holds, `no` elsewhere."""
+    goal = doubles if where == mask_of_doubles else vector
 
     def emit(context, builder, sig, args):
-        yes_vector = lift_value(context, builder, sig.args[1], args[1])
-        return builder.select(args[0], yes_vector, lift_value(context, builder, sig.args[2], args[2]))
+        lifted = lift_value(context, builder, sig.args[1], args[1], goal)
+        return builder.select(args[0], lifted, lift_value(context, builder, sig.args[2], args[2], goal))
 
-    return vector(where, yes, no), emit
+    return goal(where, yes, no), emit
 
 
 @intrinsic
@@ -101,7 +106,7 @@ def any_lane(typing, where):
     """Whether the mask holds in any lane."""
 
     def emit(context, builder, sig, args):
-        bits = ir.IntType(LANES)
+        bits = ir.IntType(args[0].type.count)
         return builder.icmp_unsigned("!=", builder.bitcast(args[0], bits), bits(0))
 
     return types.boolean(where), emit
@@ -110,60 +115,86 @@ def any_lane(typing, where):
 @intrinsic
 def minimum(typing, left, right):
     """Lane-wise minimum."""
+    goal = vector_among((left, right))
 
     def emit(context, builder, sig, args):
-        x = lift_value(context, builder, sig.args[0], args[0])
-        y = lift_value(context, builder, sig.args[1], args[1])
+        x = lift_value(context, builder, sig.args[0], args[0], goal)
+        y = lift_value(context, builder, sig.args[1], args[1], goal)
         return builder.select(builder.fcmp_ordered("<", x, y), x, y)
 
-    return vector(left, right), emit
+    return goal(left, right), emit
 
 
 @intrinsic
 def maximum(typing, left, right):
     """Lane-wise maximum."""
+    goal = vector_among((left, right))
 
     def emit(context, builder, sig, args):
-        x = lift_value(context, builder, sig.args[0], args[0])
-        y = lift_value(context, builder, sig.args[1], args[1])
+        x = lift_value(context, builder, sig.args[0], args[0], goal)
+        y = lift_value(context, builder, sig.args[1], args[1], goal)
         return builder.select(builder.fcmp_ordered(">", x, y), x, y)
 
-    return vector(left, right), emit
+    return goal(left, right), emit
 
 
-def _unary(name: str) -> Any:
-    @intrinsic
-    def function(typing, value):
-        def emit(context, builder, sig, args):
-            kind = ir.FunctionType(FLOATS, [FLOATS])
-            return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f32"), args)
+@intrinsic
+def square_root(typing, value):
+    """Square root of every lane."""
 
-        return vector(value), emit
+    def emit(context, builder, sig, args):
+        kind, width = sig.args[0].llvm, "f64" if sig.args[0] == doubles else "f32"
+        name = f"llvm.sqrt.v{kind.count}{width}"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), name)
+        return builder.call(function, args)
 
-    return function
-
-
-absolute, square_root = _unary("fabs"), _unary("sqrt")
+    return value(value), emit
 
 
 def part(builder: ir.IRBuilder, value: ir.Value, lanes: Any, other: ir.Value | None = None) -> ir.Value:
     """The listed lanes of a vector (or of two vectors in a row) as a vector of that many lanes."""
     chosen = ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes))
-    return builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined) if other is None else other, chosen)
+    return builder.shuffle_vector(
+        value, ir.Constant(value.type, ir.Undefined) if other is None else other, chosen
+    )
 
 
 @intrinsic
 def lane_sum(typing, value):
-    """Sum of the 16 lanes, added in a fixed tree."""
+    """Sum of the lanes, added in a fixed tree."""
 
     def emit(context, builder, sig, args):
-        value = args[0]
-        for half in (8, 4, 2, 1):
+        value, half = args[0], args[0].type.count
+        while half > 1:
+            half //= 2
             low, high = part(builder, value, range(half)), part(builder, value, range(half, 2 * half))
             value = builder.fadd(low, high)
         return builder.extract_element(value, I32(0))
 
-    return types.float32(value), emit
+    return value.element(value), emit
+
+
+# log2((1 + t) / (1 - t)) / t in powers of t^2, |t| <= 0.1716: relative error below 1e-9.
+_LOG2 = tuple(2 / 0.6931471805599453 / k for k in (9, 7, 5, 3, 1))
+
+
+@intrinsic
+def log2(typing, value):
+    """Logarithm to base 2 of every lane, for normal positive numbers; something below -125 for smaller ones."""
+
+    def emit(context, builder, sig, args):
+        constant = lambda number: ir.Constant(FLOATS, [number] * LANES)  # noqa: E731
+        whole = lambda number: ir.Constant(INTS, [number] * LANES)  # noqa: E731
+        bits = builder.bitcast(args[0], INTS)
+        exponent = builder.ashr(builder.sub(bits, whole(0x3F3504F3)), whole(23))  # mantissa from sqrt(1/2)
+        mantissa = builder.bitcast(builder.sub(bits, builder.shl(exponent, whole(23))), FLOATS)
+        t = builder.fdiv(builder.fsub(mantissa, constant(1.0)), builder.fadd(mantissa, constant(1.0)))
+        square, series = builder.fmul(t, t), constant(_LOG2[0])
+        for coefficient in _LOG2[1:]:
+            series = builder.fadd(builder.fmul(series, square, flags=FAST), constant(coefficient), flags=FAST)
+        return builder.fadd(builder.sitofp(exponent, FLOATS), builder.fmul(t, series, flags=FAST), flags=FAST)
+
+    return vector(value), emit
 
 
 # 2^f on [-1/2, 1/2] by a polynomial of degree 5, relative error below 6e-7 (Taylor terms, minimax-adjusted).
@@ -235,7 +266,9 @@ def add_lane_sums(typing, array, offset, a, b, c, d):
         quads = builder.fadd(part(builder, pairs[0], low, pairs[1]), part(builder, pairs[0], high, pairs[1]))
         sums = builder.fadd(part(builder, quads, range(4)), part(builder, quads, range(4, 8)))
         kind = ir.VectorType(FLOATS.element, 4)
-        pointer = builder.bitcast(pointer_to(context, builder, sig.args[0], args[0], args[1]), kind.as_pointer())
+        pointer = builder.bitcast(
+            pointer_to(context, builder, sig.args[0], args[0], args[1]), kind.as_pointer()
+        )
         builder.store(builder.fadd(builder.load(pointer, align=4), sums), pointer, align=4)
         return context.get_dummy_value()
 
@@ -247,7 +280,7 @@ def mask_bits(typing, where):
     """The mask as an integer: bit k is lane k."""
 
     def emit(context, builder, sig, args):
-        return builder.zext(builder.bitcast(args[0], ir.IntType(LANES)), I64)
+        return builder.zext(builder.bitcast(args[0], ir.IntType(args[0].type.count)), I64)
 
     return types.int64(where), emit
 

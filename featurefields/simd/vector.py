@@ -1,7 +1,7 @@
-"""The vector type and its arithmetic.
+"""The vector types and their arithmetic.
 
-It is LLVM's `<16 x float>`: it compiles to one AVX-512 register, two of AVX2 or four of SSE/NEON, whatever
-the machine has. Kernels that use it read like scalar code: arithmetic and comparisons work lane by lane,
+They are LLVM's `<16 x float>` and `<8 x double>`: either compiles to one AVX-512 register, two of AVX2 or four of
+SSE/NEON, whatever the machine has. Kernels that use it read like scalar code: arithmetic and comparisons work lane by lane,
 `choose` replaces branches. All loads and stores take an array and a flat offset into it and check nothing.
 """
 
@@ -15,6 +15,10 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import models, register_model
 
 LANES = 16
+"""Lanes of a vector of float32."""
+
+HALF = 8
+"""Lanes of a vector of float64."""
 
 I1, I32, I64, F32 = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.FloatType()
 FLOATS, INTS = ir.VectorType(F32, LANES), ir.VectorType(I32, LANES)
@@ -22,10 +26,10 @@ FAST = ("contract", "nsz", "arcp", "nnan", "ninf")
 
 
 class VectorType(types.Type):
-    """Numba type of 16 floats ("f32x16") or of 16 truth values ("mask16")."""
+    """Numba type of a vector of floats, or of the truth values that comparing them gives."""
 
-    def __init__(self, name: str, llvm: ir.Type) -> None:
-        self.llvm = llvm
+    def __init__(self, name: str, element: types.Type, llvm: ir.VectorType) -> None:
+        self.element, self.llvm = element, llvm
         super().__init__(name=name)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -33,11 +37,15 @@ class VectorType(types.Type):
 
 
 def _type_by_name(name: str) -> VectorType:
-    return {"f32x16": vector, "mask16": mask}[name]
+    return {kind.name: kind for kind in (vector, doubles, mask, mask_of_doubles)}[name]
 
 
-vector = VectorType("f32x16", FLOATS)
-mask = VectorType("mask16", ir.VectorType(I1, LANES))
+vector = VectorType("f32x16", types.float32, FLOATS)
+doubles = VectorType("f64x8", types.float64, ir.VectorType(ir.DoubleType(), HALF))
+mask = VectorType("mask16", types.boolean, ir.VectorType(I1, LANES))
+mask_of_doubles = VectorType("mask8", types.boolean, ir.VectorType(I1, HALF))
+
+_MASKS = {vector: mask, doubles: mask_of_doubles}
 
 
 @register_model(VectorType)
@@ -46,60 +54,84 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, fe_type, fe_type.llvm)
 
 
-def spread_value(builder: ir.IRBuilder, scalar: ir.Value) -> ir.Value:
-    empty = ir.Constant(FLOATS, ir.Undefined)
+def spread_value(builder: ir.IRBuilder, scalar: ir.Value, kind: VectorType) -> ir.Value:
+    """The scalar in every lane."""
+    empty = ir.Constant(kind.llvm, ir.Undefined)
     first = builder.insert_element(empty, scalar, I32(0))
-    return builder.shuffle_vector(first, empty, ir.Constant(INTS, [0] * LANES))
+    places = ir.Constant(ir.VectorType(I32, kind.llvm.count), [0] * kind.llvm.count)
+    return builder.shuffle_vector(first, empty, places)
 
 
-def lift_value(context: Any, builder: ir.IRBuilder, kind: types.Type, value: ir.Value) -> ir.Value:
-    """`value` as a vector; scalars are cast to float32 and spread."""
-    if kind == vector:
+def lift_value(
+    context: Any, builder: ir.IRBuilder, kind: types.Type, value: ir.Value, goal: VectorType = vector
+) -> ir.Value:
+    """`value` as a vector; scalars are cast to its element type and spread."""
+    if isinstance(kind, VectorType):
         return value
-    if kind != types.float32:
-        value = context.cast(builder, value, kind, types.float32)
-    return spread_value(builder, value)
+    if kind != goal.element:
+        value = context.cast(builder, value, kind, goal.element)
+    return spread_value(builder, value, goal)
 
 
-def _define_operator(symbol: Any, emit: Any, result: VectorType = vector) -> None:
+def vector_among(kinds: Any) -> VectorType:
+    """The vector type that an operation on these types works in."""
+    return next(kind for kind in kinds if isinstance(kind, VectorType))
+
+
+def _define_operator(symbol: Any, emit: Any, compares: bool = False) -> None:
     @infer_global(symbol)
     class _Typing(AbstractTemplate):
         def generic(self, args: Any, kws: Any) -> Any:
-            known = all(a == vector or isinstance(a, (types.Float, types.Integer)) for a in args)
-            if len(args) == 2 and vector in args and known:
-                return signature(result, *args)
+            for kind in (vector, doubles):
+                known = all(a == kind or isinstance(a, (types.Float, types.Integer)) for a in args)
+                if len(args) == 2 and kind in args and known:
+                    return signature(_MASKS[kind] if compares else kind, *args)
             return None
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        left = lift_value(context, builder, sig.args[0], args[0])
-        return emit(builder, left, lift_value(context, builder, sig.args[1], args[1]))
+        goal = vector_among(sig.args)
+        left = lift_value(context, builder, sig.args[0], args[0], goal)
+        return emit(builder, left, lift_value(context, builder, sig.args[1], args[1], goal))
 
-    for pair in (
-        (vector, vector),
-        (vector, types.Float),
-        (types.Float, vector),
-        (vector, types.Integer),
-        (types.Integer, vector),
-    ):
-        lower_builtin(symbol, *pair)(lower)
+    for kind in (vector, doubles):
+        lower_builtin(symbol, kind, kind)(lower)
+        for scalar in (types.Float, types.Integer):
+            lower_builtin(symbol, kind, scalar)(lower)
+            lower_builtin(symbol, scalar, kind)(lower)
 
 
 _define_operator(operator.add, lambda b, x, y: b.fadd(x, y, flags=FAST))
 _define_operator(operator.sub, lambda b, x, y: b.fsub(x, y, flags=FAST))
 _define_operator(operator.mul, lambda b, x, y: b.fmul(x, y, flags=FAST))
 _define_operator(operator.truediv, lambda b, x, y: b.fdiv(x, y, flags=FAST))
-_define_operator(operator.gt, lambda b, x, y: b.fcmp_ordered(">", x, y), mask)
-_define_operator(operator.ge, lambda b, x, y: b.fcmp_ordered(">=", x, y), mask)
-_define_operator(operator.le, lambda b, x, y: b.fcmp_ordered("<=", x, y), mask)
+_define_operator(operator.gt, lambda b, x, y: b.fcmp_ordered(">", x, y), compares=True)
+_define_operator(operator.ge, lambda b, x, y: b.fcmp_ordered(">=", x, y), compares=True)
+_define_operator(operator.lt, lambda b, x, y: b.fcmp_ordered("<", x, y), compares=True)
+_define_operator(operator.le, lambda b, x, y: b.fcmp_ordered("<=", x, y), compares=True)
+
+
+@infer_global(operator.neg)
+class _Negation(AbstractTemplate):
+    def generic(self, args: Any, kws: Any) -> Any:
+        return signature(args[0], *args) if len(args) == 1 and args[0] in _MASKS else None
 
 
 @infer_global(operator.and_)
 class _MaskAnd(AbstractTemplate):
     def generic(self, args: Any, kws: Any) -> Any:
-        return signature(mask, mask, mask) if tuple(args) == (mask, mask) else None
+        return signature(args[0], *args) if len(args) == 2 and args[0] == args[1] in _MASKS.values() else None
 
 
-lower_builtin(operator.and_, mask, mask)(lambda context, builder, sig, args: builder.and_(*args))
+for _kind in (vector, doubles):
+    lower_builtin(operator.neg, _kind)(lambda context, builder, sig, args: builder.fneg(args[0]))
+    lower_builtin(operator.and_, _MASKS[_kind], _MASKS[_kind])(
+        lambda context, builder, sig, args: builder.and_(*args)
+    )
+
+
+def vector_of(array: Any) -> VectorType:
+    """The vector type whose lanes an array's elements are."""
+    return doubles if array.dtype == types.float64 else vector
 
 
 def pointer_to(context: Any, builder: Any, kind: Any, array: Any, offset: Any) -> Any:
@@ -107,4 +139,6 @@ def pointer_to(context: Any, builder: Any, kind: Any, array: Any, offset: Any) -
 
 
 def vector_pointer(context: Any, builder: Any, kind: Any, array: Any, offset: Any) -> Any:
-    return builder.bitcast(pointer_to(context, builder, kind, array, offset), FLOATS.as_pointer())
+    return builder.bitcast(
+        pointer_to(context, builder, kind, array, offset), vector_of(kind).llvm.as_pointer()
+    )

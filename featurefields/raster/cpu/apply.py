@@ -92,7 +92,9 @@ def apply_block(weights, start, count, width_c, table, offsets, places, listed, 
 
 
 @kernel
-def apply_tiles(ranks, weights, lists, first_tile, last_tile, tiles_x, width, height, channels, row_of_rank, image):
+def apply_tiles(
+    ranks, weights, lists, first_tile, last_tile, tiles_x, width, height, channels, row_of_rank, image
+):
     """Draw tiles first_tile..last_tile-1 into image (h w d), d <= c, from channels (rows c) by row_of_rank (v)."""
     width_c, depth = channels.shape[1], image.shape[2]
     table, values, pictures = channels.reshape(-1), weights.reshape(-1), image.reshape(-1)

@@ -16,9 +16,10 @@ from featurefields.camera import Camera
 from featurefields.errors import UnavailableError
 from featurefields.raster.cpu.apply import apply_tiles
 from featurefields.raster.cpu.contributions import Contributions
-from featurefields.raster.cpu.derivative import MOMENTS, add_up, derive_tiles, finish_geometry
+from featurefields.raster.cpu.derivative import add_up, derive_tiles
 from featurefields.raster.cpu.frame import Frame, Geometry, prepare
 from featurefields.raster.cpu.kernels import ALPHA_MAX
+from featurefields.raster.cpu.projection_back import MOMENTS, POSE, project_back
 from featurefields.raster.cpu.transpose import gather_tiles
 from featurefields.raster.interface import Raster, RasterConfig
 from featurefields.splats import Splats
@@ -119,7 +120,8 @@ def derive(
     return _collect(frame, parts, depth), moments
 
 
-def _geometry_gradients(frame: Frame, moments: Array) -> tuple[Array, Array, Array, Array]:
+def _geometry_gradients(frame: Frame, moments: Array) -> tuple[tuple[Array, Array, Array, Array], Array]:
+    """Gradients of means, quats, log scales and opacity logits, and of the world-to-camera matrix (3 4)."""
     g = frame.geometry
     outputs = (
         np.zeros_like(g.means),
@@ -127,15 +129,18 @@ def _geometry_gradients(frame: Frame, moments: Array) -> tuple[Array, Array, Arr
         np.zeros_like(g.scales),
         np.zeros_like(g.opacities),
     )
+    poses = np.zeros((frame.threads, POSE))
+    flat = [output.reshape(-1) for output in outputs]
 
     def run(part: int) -> None:
-        finish_geometry(
+        project_back(
             moments, frame.ordered, frame.order, *share(len(frame.order), part, frame.threads),
-            g.means, g.quats, g.scales, g.opacities, frame.camera, *outputs,
+            g.means, g.quats, g.scales, g.opacities, frame.camera, *flat, poses[part],
         )  # fmt: skip
 
     run_parallel(run, frame.threads)
-    return outputs
+    pose = poses.sum(0)
+    return outputs, np.concatenate([pose[:9].reshape(3, 3), pose[9:, None]], axis=1)
 
 
 class _Draw(torch.autograd.Function):
@@ -144,26 +149,31 @@ class _Draw(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, means: Tensor, quats: Tensor, log_scales: Tensor, opacity_logits: Tensor, channels: Tensor,
-        camera: Camera, config: RasterConfig,
+        camera_from_world: Tensor, camera: Camera, config: RasterConfig,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         geometry = Geometry(
             _array(means), _array(quats), _array(log_scales.exp()), _array(opacity_logits.sigmoid())
         )
-        contributions = Contributions(prepare(geometry, camera, config), KEEP if any(ctx.needs_input_grad) else 0)
+        contributions = Contributions(
+            prepare(geometry, camera, config), KEEP if any(ctx.needs_input_grad) else 0
+        )
         array = _array(channels)
         image = apply(contributions, array)
         ctx.kept = (contributions, array, image)
+        ctx.pose_type = camera_from_world.dtype
         return torch.from_numpy(image), torch.from_numpy(contributions.alpha)
 
     @staticmethod
     def backward(ctx: Any, g_image: Tensor, g_alpha: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         contributions, channels, image = ctx.kept
-        if not any(ctx.needs_input_grad[:4]):
+        if not (any(ctx.needs_input_grad[:4]) or ctx.needs_input_grad[5]):
             gradient = transpose(contributions, _array(g_image))
-            return (None, None, None, None, torch.from_numpy(gradient), None, None)
+            return (None, None, None, None, torch.from_numpy(gradient), None, None, None)
         gradient, moments = derive(contributions, channels, image, _array(g_image), _array(g_alpha))
-        geometry = tuple(torch.from_numpy(array) for array in _geometry_gradients(contributions.frame, moments))
-        return (*geometry, torch.from_numpy(gradient), None, None)
+        geometry, pose = _geometry_gradients(contributions.frame, moments)
+        by_camera = torch.zeros(4, 4, dtype=ctx.pose_type)
+        by_camera[:3] = torch.from_numpy(pose)
+        return (*map(torch.from_numpy, geometry), torch.from_numpy(gradient), by_camera, None, None)
 
 
 class CpuRasterizer:
@@ -174,14 +184,21 @@ class CpuRasterizer:
     def draw(
         self, splats: Splats, channels: Float[Tensor, "n c"], camera: Camera, config: RasterConfig
     ) -> Raster:
-        """See `Rasterizer.draw`. Camera poses get no gradient.
+        """See `Rasterizer.draw`. Camera poses get gradients, focal lengths and principal points none.
 
         Raises:
             UnavailableError: tensors are not on the CPU or not float32.
         """
         self._check(splats, channels)
         image, alpha = _Draw.apply(
-            splats.means, splats.quats, splats.log_scales, splats.opacity_logits, channels, camera, config
+            splats.means,
+            splats.quats,
+            splats.log_scales,
+            splats.opacity_logits,
+            channels,
+            camera.camera_from_world,
+            camera,
+            config,
         )  # type: ignore[misc]
         return Raster(image, alpha)
 

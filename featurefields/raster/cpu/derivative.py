@@ -16,10 +16,6 @@ from featurefields.raster.cpu.kernels import (
     BLOCK,
     BLOCKS,
     BLOCKS_PER_ROW,
-    CONIC_A,
-    CONIC_B,
-    CONIC_C,
-    LOG2E,
     MEAN_X,
     MEAN_Y,
     PIXELS,
@@ -31,7 +27,7 @@ from featurefields.raster.cpu.kernels import (
     piece,
     pixel_of,
 )
-from featurefields.raster.cpu.projection import project_back
+from featurefields.raster.cpu.projection_back import MOMENTS
 from featurefields.raster.cpu.transpose import gather_block, read_block
 from featurefields.simd import (
     BATCH,
@@ -52,12 +48,12 @@ from featurefields.simd import (
 )
 
 f4 = np.float32
-MOMENTS = 8
-"""Sums per Gaussian: v, v dx, v dy, v dx^2, v dx dy, v dy^2, two unused."""
 
 
 @piece
-def read_pixels(tile, tiles_x, block, width, height, depth, image, alpha, g_alpha, by_pixel, width_c, remaining, cover):
+def read_pixels(
+    tile, tiles_x, block, width, height, depth, image, alpha, g_alpha, by_pixel, width_c, remaining, cover
+):
     """remaining (16) = <gradient, picture> at the block's pixels, cover (16) = gradient of the coverage."""
     whole = depth // LANES * LANES
     for lane in range(PIXELS):
@@ -167,28 +163,3 @@ def add_up(parts, order, first, last, depth, out):
             for thread in range(1, parts.shape[0]):
                 total += parts[thread, rank, k]
             out[i, k] = total
-
-
-@kernel
-def finish_geometry(
-    moments, ordered, order, first, last, means, quats, scales, opacities, camera,
-    g_means, g_quats, g_log_scales, g_logits,
-):  # fmt: skip
-    """From the moments of ranks first..last-1 to gradients of means, quats, log scales and opacity logits."""
-    g_mean, g_conic, total = np.empty(2), np.empty(3), np.empty(6)
-    for rank in range(first, last):
-        i = order[rank]
-        for k in range(6):
-            total[k] = moments[0, rank, k]
-            for thread in range(1, moments.shape[0]):
-                total[k] += moments[thread, rank, k]
-        xx = ordered[rank, CONIC_A] * f4(2) / LOG2E
-        xy = ordered[rank, CONIC_B] / LOG2E
-        yy = ordered[rank, CONIC_C] * f4(2) / LOG2E
-        g_mean[0] = -(xx * total[1] + xy * total[2])
-        g_mean[1] = -(xy * total[1] + yy * total[2])
-        g_conic[0], g_conic[1], g_conic[2] = 0.5 * total[3], total[4], 0.5 * total[5]
-        g_logits[i] = -total[0] * (f4(1) - opacities[i])
-        project_back(i, means, quats, scales, camera, g_mean, g_conic, g_means, g_quats, g_log_scales)
-        for axis in range(3):
-            g_log_scales[i, axis] *= scales[i, axis]

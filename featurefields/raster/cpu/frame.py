@@ -79,51 +79,56 @@ def pack_camera(camera: Camera, config: RasterConfig) -> Array:
 
 def prepare(geometry: Geometry, camera: Camera, config: RasterConfig) -> Frame:
     """Project, sort by depth and bin into tiles."""
-    packed = pack_camera(camera, config)
-    order, projected = _visible(geometry, packed)
+    packed, threads = pack_camera(camera, config), thread_count()
+    rows, depths, indices = _visible(geometry, packed, threads)
     width, height = camera.size
     tiles_x, tiles_y = -(-width // kernels.TILE), -(-height // kernels.TILE)
-    threads = thread_count()
-    ordered = np.empty((len(order), kernels.PROJECTED), np.float32)
+    visible = len(indices)
+    places = binning.sort_by_depth(
+        depths.view(np.uint32),  # positive floats sort like their bits
+        np.arange(visible, dtype=np.int32),
+        np.empty(visible, np.uint32),
+        np.empty(visible, np.int32),
+    )
+    ordered = np.empty((visible, kernels.PROJECTED), np.float32)
+    order = np.empty(visible, np.int32)
     cursor = np.zeros((threads, tiles_x * tiles_y), np.int64)
     starts = np.empty(tiles_x * tiles_y + 1, np.int64)
     shares = np.empty(threads + 1, np.int64)
-    level = packed[kernels.LOG2_ALPHA_MIN]
-    none = np.empty(0, np.int32)
+    spans: list[Array] = [np.empty(0, np.int32)] * threads
 
     def count(part: int) -> None:
-        first, last = share(len(order), part, threads)
-        binning.compact(projected, order, first, last, ordered)
-        binning.list_tiles(ordered, level, first, last, width, height, tiles_x, cursor[part], none, True)
-
-    def fill(part: int) -> None:
-        first, last = share(len(order), part, threads)
-        binning.list_tiles(ordered, level, first, last, width, height, tiles_x, cursor[part], members, False)
+        spans[part] = binning.list_spans(
+            rows, places, indices, packed[kernels.LOG2_ALPHA_MIN], *share(visible, part, threads), width, height,
+            tiles_x, ordered, order, cursor[part],
+        )  # fmt: skip
 
     run_parallel(count, threads)
     members = np.empty(binning.offsets(cursor, starts, shares), np.int32)
-    run_parallel(fill, threads)
+    run_parallel(lambda part: binning.fill_tiles(spans[part], cursor[part], members), threads)
     return Frame(geometry, packed, camera.size, order, ordered, starts, members, shares)
 
 
-def _visible(geometry: Geometry, packed: Array) -> tuple[Array, Array]:
-    """Indices of the Gaussians that can touch a pixel, nearest first, and the projected table (n 8)."""
-    n, threads = len(geometry.means), thread_count()
-    projected = np.empty((n, kernels.PROJECTED), np.float32)
-    depths = np.empty(n, np.float32)
-    visible = np.empty(n, np.int32)
-    counts = np.zeros(threads, np.int64)
+def _visible(geometry: Geometry, packed: Array, threads: int) -> tuple[Array, Array, Array]:
+    """Projected rows (v 8), depths (v) and indices (v) of the Gaussians that can touch a pixel, in index order."""
+    n = len(geometry.means)
+    rows = np.empty((n, kernels.PROJECTED), np.float32)
+    depths, indices = np.empty(n, np.float32), np.empty(n, np.int32)
+    flat = [
+        table.reshape(-1) for table in (geometry.means, geometry.quats, geometry.scales, geometry.opacities)
+    ]
+    bounds = [share(n, part, threads) for part in range(threads)]
+    counts = [0] * threads
 
     def run(part: int) -> None:
-        first, last = share(n, part, threads)
-        counts[part] = project(
-            geometry.means, geometry.quats, geometry.scales, geometry.opacities,
-            packed, first, last, projected, depths, visible[first:last],
-        )  # fmt: skip
+        counts[part] = project(*flat, packed, *bounds[part], rows, depths, indices)
 
     run_parallel(run, threads)
-    firsts = [share(n, part, threads)[0] for part in range(threads)]
-    order = np.concatenate([visible[first : first + k] for first, k in zip(firsts, counts, strict=True)])
-    keys = depths[order].view(np.uint32)  # positive floats sort like their bits
-    binning.sort_by_depth(keys, order, np.empty_like(keys), np.empty_like(order))
-    return order, projected
+    used = counts[0]
+    for (first, _), count in zip(
+        bounds[1:], counts[1:], strict=True
+    ):  # close the gaps between the threads' parts
+        for table in (rows, depths, indices):
+            table[used : used + count] = table[first : first + count]
+        used += count
+    return rows[:used], depths[:used], indices[:used]

@@ -1,6 +1,8 @@
-"""From Gaussians in the world to ellipses in the picture (EWA splatting, Zwicker et al. 2001), and its derivative.
+"""From Gaussians in the world to ellipses in the picture (EWA splatting, Zwicker et al. 2001), sixteen at a time.
 
-Letters: n Gaussians · v visible ones · t threads.
+Letters: n Gaussians.
+
+The formulas are written once for single and double precision: drawing takes the first, the derivative the second.
 """
 
 import numpy as np
@@ -22,30 +24,32 @@ from featurefields.raster.cpu.kernels import (
     MEAN_X,
     MEAN_Y,
     NEAR,
+    PROJECTED,
     ROTATION,
     TRANSLATION,
     WIDTH,
     kernel,
+    piece,
+)
+from featurefields.simd import (
+    LANES,
+    choose,
+    load,
+    load_one,
+    log2,
+    lowest_bit,
+    mask_bits,
+    maximum,
+    minimum,
+    square_root,
+    store,
+    store_one,
 )
 
-f4, f8 = np.float32, np.float64
+f4 = np.float32
 
 
-@kernel
-def rotation_rows(w, x, y, z):
-    """The nine entries, row by row, of the rotation matrix of a quaternion of any length, and 1 / length."""
-    inverse = f4(1) / np.sqrt(w * w + x * x + y * y + z * z)
-    w, x, y, z = w * inverse, x * inverse, y * inverse, z * inverse
-    one, two = f4(1), f4(2)
-    rows = (
-        one - two * (y * y + z * z), two * (x * y - w * z), two * (x * z + w * y),
-        two * (x * y + w * z), one - two * (x * x + z * z), two * (y * z - w * x),
-        two * (x * z - w * y), two * (y * z + w * x), one - two * (x * x + y * y),
-    )  # fmt: skip
-    return rows, inverse
-
-
-@kernel
+@piece
 def slope_limits(camera):
     """Bounds (low x, high x, low y, high y) of x/z and y/z between which the Jacobian is taken."""
     fx, fy, cx, cy = camera[FOCAL], camera[FOCAL + 1], camera[CENTRE], camera[CENTRE + 1]
@@ -59,175 +63,125 @@ def slope_limits(camera):
     )
 
 
-@kernel
-def view_rows(camera, x, y, z, ux, uy, inverse_z):
-    """The two rows of Jacobian times world-to-camera rotation at slopes (ux, uy)."""
-    fx, fy = camera[FOCAL] * inverse_z, camera[FOCAL + 1] * inverse_z
-    r = camera[ROTATION : ROTATION + 9]
-    top = (fx * (r[0] - ux * r[6]), fx * (r[1] - ux * r[7]), fx * (r[2] - ux * r[8]))
-    low = (fy * (r[3] - uy * r[6]), fy * (r[4] - uy * r[7]), fy * (r[5] - uy * r[8]))
-    return top, low
+@piece
+def to_camera(camera, row, x, y, z):
+    """One coordinate (row 0..2) of world points in the camera's frame."""
+    at = ROTATION + 3 * row
+    return camera[at] * x + camera[at + 1] * y + camera[at + 2] * z + camera[TRANSLATION + row]
+
+
+@piece
+def rotation_rows(w, x, y, z):
+    """The nine entries, row by row, of the rotation matrices of unit quaternions."""
+    return (
+        f4(1) - f4(2) * (y * y + z * z), f4(2) * (x * y - w * z), f4(2) * (x * z + w * y),
+        f4(2) * (x * y + w * z), f4(1) - f4(2) * (x * x + z * z), f4(2) * (y * z - w * x),
+        f4(2) * (x * z - w * y), f4(2) * (y * z + w * x), f4(1) - f4(2) * (x * x + y * y),
+    )  # fmt: skip
+
+
+@piece
+def view_row(camera, row, slope, inverse_z):
+    """Row 0 (x) or 1 (y) of Jacobian times world-to-camera rotation, at a slope x/z or y/z."""
+    at, depth = ROTATION + 3 * row, ROTATION + 6
+    scale = camera[FOCAL + row] * inverse_z
+    return (
+        scale * (camera[at] - slope * camera[depth]),
+        scale * (camera[at + 1] - slope * camera[depth + 1]),
+        scale * (camera[at + 2] - slope * camera[depth + 2]),
+    )
+
+
+@piece
+def along_axes(row, r):
+    """A view row times the rotation: what it sees of the Gaussian's three axes, before their scales."""
+    return (
+        row[0] * r[0] + row[1] * r[3] + row[2] * r[6],
+        row[0] * r[1] + row[1] * r[4] + row[2] * r[7],
+        row[0] * r[2] + row[1] * r[5] + row[2] * r[8],
+    )
+
+
+@piece
+def dot3(u, v):
+    return u[0] * v[0] + u[1] * v[1] + u[2] * v[2]
+
+
+@piece
+def spread_determinant(u, v, blur):
+    """Determinant of [u v]' [u v] + blur I. By Lagrange's identity nothing cancels, however thin a needle."""
+    c0, c1, c2 = u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]
+    return c0 * c0 + c1 * c1 + c2 * c2 + blur * (dot3(u, u) + dot3(v, v) + blur)
+
+
+@piece
+def stage_columns(table, width, start, last, staged, first_column, lanes):
+    """Columns of up to `lanes` rows of a flat table side by side, from `first_column`; the last row fills up."""
+    for lane in range(lanes):
+        at = np.int64(min(start + lane, last - 1)) * width
+        for k in range(width):
+            store_one(staged, (first_column + k) * lanes + lane, load_one(table, at + k))
 
 
 @kernel
-def spread_determinant(u0, u1, u2, v0, v1, v2, blur):
-    """Determinant of [u v]' [u v] + blur I. By Lagrange's identity nothing cancels, however long and thin a needle."""
-    c0, c1, c2 = u1 * v2 - u2 * v1, u2 * v0 - u0 * v2, u0 * v1 - u1 * v0
-    trace = u0 * u0 + u1 * u1 + u2 * u2 + v0 * v0 + v1 * v1 + v2 * v2
-    return c0 * c0 + c1 * c1 + c2 * c2 + blur * (trace + blur)
+def project(means, quats, scales, opacities, camera, first, last, rows, depths, indices):
+    """Project Gaussians first..last-1 and list those that can touch a pixel. Returns how many.
 
-
-@kernel
-def project(means, quats, scales, opacities, camera, first, last, projected, depths, visible):
-    """Project Gaussians first..last-1; list those that can touch a pixel. Returns how many were listed.
-
-    projected (n 8), depths (n) are filled for the listed ones; visible (>= last - first) gets their indices.
+    means (3 n), quats (4 n), scales (3 n), opacities (n) are flat. From place `first` on, rows (n 8), depths (n) and
+    indices (n) are filled for the listed ones.
     """
     low_x, high_x, low_y, high_y = slope_limits(camera)
-    fx, fy, cx, cy = camera[FOCAL], camera[FOCAL + 1], camera[CENTRE], camera[CENTRE + 1]
-    count = 0
-    for i in range(first, last):
-        wx, wy, wz = means[i, 0], means[i, 1], means[i, 2]
-        z = camera[6] * wx + camera[7] * wy + camera[8] * wz + camera[TRANSLATION + 2]
-        log2_opacity = np.log2(opacities[i])
-        reach = f4(2) * (log2_opacity - camera[LOG2_ALPHA_MIN]) / LOG2E
-        if not (z >= camera[NEAR] and reach > f4(0)):
+    blur, near, least = camera[BLUR], camera[NEAR], camera[LOG2_ALPHA_MIN]
+    staged, found, table = np.empty(11 * LANES, f4), np.empty(9 * LANES, f4), rows.reshape(-1)
+    place = first
+    for start in range(first, last, LANES):
+        stage_columns(means, 3, start, last, staged, 0, LANES)
+        stage_columns(quats, 4, start, last, staged, 3, LANES)
+        stage_columns(scales, 3, start, last, staged, 7, LANES)
+        stage_columns(opacities, 1, start, last, staged, 10, LANES)
+        wx, wy, wz = load(staged, 0), load(staged, LANES), load(staged, 2 * LANES)
+        z = to_camera(camera, 2, wx, wy, wz)
+        log2_opacity = log2(load(staged, 10 * LANES))
+        reach = (log2_opacity - least) * (f4(2) / LOG2E)
+        seen = (z >= near) & (reach > f4(0))
+        inverse_z = f4(1) / choose(seen, z, f4(1))
+        slope_x, slope_y = (
+            to_camera(camera, 0, wx, wy, wz) * inverse_z,
+            to_camera(camera, 1, wx, wy, wz) * inverse_z,
+        )
+        mean_x = slope_x * camera[FOCAL] + camera[CENTRE]
+        mean_y = slope_y * camera[FOCAL + 1] + camera[CENTRE + 1]
+        w, x = load(staged, 3 * LANES), load(staged, 4 * LANES)
+        y, s = load(staged, 5 * LANES), load(staged, 6 * LANES)
+        unit = f4(1) / square_root(w * w + x * x + y * y + s * s)
+        r = rotation_rows(w * unit, x * unit, y * unit, s * unit)
+        top = along_axes(view_row(camera, 0, minimum(high_x, maximum(low_x, slope_x)), inverse_z), r)
+        low = along_axes(view_row(camera, 1, minimum(high_y, maximum(low_y, slope_y)), inverse_z), r)
+        s0, s1, s2 = load(staged, 7 * LANES), load(staged, 8 * LANES), load(staged, 9 * LANES)
+        u, v = (top[0] * s0, top[1] * s1, top[2] * s2), (low[0] * s0, low[1] * s1, low[2] * s2)
+        var_x, var_y, cov = dot3(u, u) + blur, dot3(v, v) + blur, dot3(u, v)
+        extent_x, extent_y = square_root(reach * var_x), square_root(reach * var_y)
+        seen = seen & (mean_x + extent_x > f4(0.499)) & (mean_x - extent_x < camera[WIDTH] - f4(0.499))
+        seen = seen & (mean_y + extent_y > f4(0.499)) & (mean_y - extent_y < camera[HEIGHT] - f4(0.499))
+        bits = mask_bits(seen) & ((1 << min(LANES, last - start)) - 1)
+        if bits == 0:
             continue
-        x = camera[0] * wx + camera[1] * wy + camera[2] * wz + camera[TRANSLATION]
-        y = camera[3] * wx + camera[4] * wy + camera[5] * wz + camera[TRANSLATION + 1]
-        inverse_z = f4(1) / z
-        ux = min(high_x, max(low_x, x * inverse_z))
-        uy = min(high_y, max(low_y, y * inverse_z))
-        top, low = view_rows(camera, x, y, z, ux, uy, inverse_z)
-        r, _ = rotation_rows(quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3])
-        s0, s1, s2 = scales[i, 0], scales[i, 1], scales[i, 2]
-        u0 = (top[0] * r[0] + top[1] * r[3] + top[2] * r[6]) * s0
-        u1 = (top[0] * r[1] + top[1] * r[4] + top[2] * r[7]) * s1
-        u2 = (top[0] * r[2] + top[1] * r[5] + top[2] * r[8]) * s2
-        v0 = (low[0] * r[0] + low[1] * r[3] + low[2] * r[6]) * s0
-        v1 = (low[0] * r[1] + low[1] * r[4] + low[2] * r[7]) * s1
-        v2 = (low[0] * r[2] + low[1] * r[5] + low[2] * r[8]) * s2
-        var_x = u0 * u0 + u1 * u1 + u2 * u2 + camera[BLUR]
-        cov = u0 * v0 + u1 * v1 + u2 * v2
-        var_y = v0 * v0 + v1 * v1 + v2 * v2 + camera[BLUR]
-        determinant = max(spread_determinant(u0, u1, u2, v0, v1, v2, camera[BLUR]), f4(1e-10))
-        mean_x, mean_y = fx * x * inverse_z + cx, fy * y * inverse_z + cy
-        extent_x, extent_y = np.sqrt(reach * var_x), np.sqrt(reach * var_y)
-        if not (
-            mean_x + extent_x > f4(0.499)
-            and mean_x - extent_x < camera[WIDTH] - f4(0.499)
-            and mean_y + extent_y > f4(0.499)
-            and mean_y - extent_y < camera[HEIGHT] - f4(0.499)
-        ):
-            continue
-        scale = f4(0.5) * LOG2E / determinant
-        projected[i, MEAN_X], projected[i, MEAN_Y] = mean_x, mean_y
-        projected[i, CONIC_A] = scale * var_y
-        projected[i, CONIC_B] = f4(-2) * scale * cov
-        projected[i, CONIC_C] = scale * var_x
-        projected[i, LOG2_OPACITY] = log2_opacity
-        projected[i, EXTENT_X], projected[i, EXTENT_Y] = extent_x, extent_y
-        depths[i] = z
-        visible[count] = i
-        count += 1
-    return count
-
-
-@kernel
-def project_back(i, means, quats, scales, camera, g_mean, g_conic, out_means, out_quats, out_scales):
-    """Gradients of one Gaussian's mean, quaternion and scales from those of its picture mean and conic.
-
-    g_mean: (x, y). g_conic: derivatives by the entries (xx, xy, yy) of the symmetric inverse covariance, where
-    the exponent is -(xx dx^2 + 2 xy dx dy + yy dy^2) / 2 and the derivative by xy counts both off-diagonals.
-    Computed in double precision, because the terms of a needle cancel.
-    """
-    low_x, high_x, low_y, high_y = slope_limits(camera)
-    wx, wy, wz = f8(means[i, 0]), f8(means[i, 1]), f8(means[i, 2])
-    x = camera[0] * wx + camera[1] * wy + camera[2] * wz + camera[TRANSLATION]
-    y = camera[3] * wx + camera[4] * wy + camera[5] * wz + camera[TRANSLATION + 1]
-    z = camera[6] * wx + camera[7] * wy + camera[8] * wz + camera[TRANSLATION + 2]
-    iz = f8(1) / z
-    slope_x, slope_y = x * iz, y * iz
-    ux, uy = min(high_x, max(low_x, slope_x)), min(high_y, max(low_y, slope_y))
-    top, low = view_rows(camera, x, y, z, ux, uy, iz)
-    r, _ = rotation_rows(f8(quats[i, 0]), f8(quats[i, 1]), f8(quats[i, 2]), f8(quats[i, 3]))
-    s = scales[i]
-    a0 = top[0] * r[0] + top[1] * r[3] + top[2] * r[6]
-    a1 = top[0] * r[1] + top[1] * r[4] + top[2] * r[7]
-    a2 = top[0] * r[2] + top[1] * r[5] + top[2] * r[8]
-    b0 = low[0] * r[0] + low[1] * r[3] + low[2] * r[6]
-    b1 = low[0] * r[1] + low[1] * r[4] + low[2] * r[7]
-    b2 = low[0] * r[2] + low[1] * r[5] + low[2] * r[8]
-    u0, u1, u2, v0, v1, v2 = a0 * s[0], a1 * s[1], a2 * s[2], b0 * s[0], b1 * s[1], b2 * s[2]
-    var_x = u0 * u0 + u1 * u1 + u2 * u2 + camera[BLUR]
-    cov = u0 * v0 + u1 * v1 + u2 * v2
-    var_y = v0 * v0 + v1 * v1 + v2 * v2 + camera[BLUR]
-    inverse = f8(1) / max(spread_determinant(u0, u1, u2, v0, v1, v2, f8(camera[BLUR])), 1e-10)
-    xx, xy, yy = var_y * inverse, -cov * inverse, var_x * inverse
-    # covariance gradient: -K G K with K the conic, G its symmetric gradient
-    half = 0.5 * g_conic[1]
-    p00, p01 = xx * g_conic[0] + xy * half, xx * half + xy * g_conic[2]
-    p10, p11 = xy * g_conic[0] + yy * half, xy * half + yy * g_conic[2]
-    c_xx, c_xy, c_yy = -(p00 * xx + p01 * xy), -(p00 * xy + p01 * yy), -(p10 * xy + p11 * yy)
-    two = f8(2)
-    du0, du1, du2 = (
-        two * (c_xx * u0 + c_xy * v0),
-        two * (c_xx * u1 + c_xy * v1),
-        two * (c_xx * u2 + c_xy * v2),
-    )
-    dv0, dv1, dv2 = (
-        two * (c_xy * u0 + c_yy * v0),
-        two * (c_xy * u1 + c_yy * v1),
-        two * (c_xy * u2 + c_yy * v2),
-    )
-    out_scales[i, 0] = du0 * a0 + dv0 * b0
-    out_scales[i, 1] = du1 * a1 + dv1 * b1
-    out_scales[i, 2] = du2 * a2 + dv2 * b2
-    du0, du1, du2, dv0, dv1, dv2 = du0 * s[0], du1 * s[1], du2 * s[2], dv0 * s[0], dv1 * s[1], dv2 * s[2]
-    _quat_back(i, quats, top, low, du0, du1, du2, dv0, dv1, dv2, out_quats)
-    # the two view rows, then slopes and depth
-    e0, e1, e2 = (
-        r[0] * du0 + r[1] * du1 + r[2] * du2,
-        r[3] * du0 + r[4] * du1 + r[5] * du2,
-        r[6] * du0 + r[7] * du1 + r[8] * du2,
-    )
-    h0, h1, h2 = (
-        r[0] * dv0 + r[1] * dv1 + r[2] * dv2,
-        r[3] * dv0 + r[4] * dv1 + r[5] * dv2,
-        r[6] * dv0 + r[7] * dv1 + r[8] * dv2,
-    )
-    fx, fy = camera[FOCAL] * iz, camera[FOCAL + 1] * iz
-    g_slope_x = -fx * (e0 * camera[6] + e1 * camera[7] + e2 * camera[8])
-    g_slope_y = -fy * (h0 * camera[6] + h1 * camera[7] + h2 * camera[8])
-    g_z = -(top[0] * e0 + top[1] * e1 + top[2] * e2 + low[0] * h0 + low[1] * h1 + low[2] * h2) * iz
-    if slope_x <= low_x or slope_x >= high_x:
-        g_slope_x = f8(0)
-    if slope_y <= low_y or slope_y >= high_y:
-        g_slope_y = f8(0)
-    g_slope_x += g_mean[0] * camera[FOCAL]
-    g_slope_y += g_mean[1] * camera[FOCAL + 1]
-    g_x, g_y = g_slope_x * iz, g_slope_y * iz
-    g_z -= (g_slope_x * slope_x + g_slope_y * slope_y) * iz
-    for k in range(3):
-        out_means[i, k] = camera[k] * g_x + camera[3 + k] * g_y + camera[6 + k] * g_z
-
-
-@kernel
-def _quat_back(i, quats, top, low, du0, du1, du2, dv0, dv1, dv2, out_quats):
-    """Gradient by the quaternion of u = top R, v = low R (before the scales are multiplied in)."""
-    w, x, y, z = f8(quats[i, 0]), f8(quats[i, 1]), f8(quats[i, 2]), f8(quats[i, 3])
-    inverse_length = 1.0 / np.sqrt(w * w + x * x + y * y + z * z)
-    w, x, y, z = w * inverse_length, x * inverse_length, y * inverse_length, z * inverse_length
-    d00, d01, d02 = top[0] * du0 + low[0] * dv0, top[0] * du1 + low[0] * dv1, top[0] * du2 + low[0] * dv2
-    d10, d11, d12 = top[1] * du0 + low[1] * dv0, top[1] * du1 + low[1] * dv1, top[1] * du2 + low[1] * dv2
-    d20, d21, d22 = top[2] * du0 + low[2] * dv0, top[2] * du1 + low[2] * dv1, top[2] * du2 + low[2] * dv2
-    two = f8(2)
-    g_w = two * (x * (d21 - d12) + y * (d02 - d20) + z * (d10 - d01))
-    g_x = two * (w * (d21 - d12) + y * (d01 + d10) + z * (d02 + d20) - two * x * (d11 + d22))
-    g_y = two * (w * (d02 - d20) + x * (d01 + d10) + z * (d12 + d21) - two * y * (d00 + d22))
-    g_z = two * (w * (d10 - d01) + x * (d02 + d20) + y * (d12 + d21) - two * z * (d00 + d11))
-    along = g_w * w + g_x * x + g_y * y + g_z * z
-    out_quats[i, 0] = (g_w - along * w) * inverse_length
-    out_quats[i, 1] = (g_x - along * x) * inverse_length
-    out_quats[i, 2] = (g_y - along * y) * inverse_length
-    out_quats[i, 3] = (g_z - along * z) * inverse_length
+        scale = f4(0.5) * LOG2E / maximum(spread_determinant(u, v, blur), f4(1e-10))
+        store(found, MEAN_X * LANES, mean_x)
+        store(found, MEAN_Y * LANES, mean_y)
+        store(found, CONIC_A * LANES, scale * var_y)
+        store(found, CONIC_B * LANES, scale * cov * f4(-2))
+        store(found, CONIC_C * LANES, scale * var_x)
+        store(found, LOG2_OPACITY * LANES, log2_opacity)
+        store(found, EXTENT_X * LANES, extent_x)
+        store(found, EXTENT_Y * LANES, extent_y)
+        store(found, PROJECTED * LANES, z)
+        while bits != 0:
+            lane = lowest_bit(bits)
+            bits &= bits - 1
+            for k in range(PROJECTED):
+                store_one(table, place * PROJECTED + k, load_one(found, k * LANES + lane))
+            store_one(depths, place, load_one(found, PROJECTED * LANES + lane))
+            store_one(indices, place, start + lane)
+            place += 1
+    return place - first

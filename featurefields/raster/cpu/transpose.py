@@ -69,7 +69,9 @@ def gather_block(weights, start, count, width_c, by_pixel, lanes, offsets, spare
 
 
 @kernel
-def gather_tiles(ranks, weights, lists, first_tile, last_tile, tiles_x, width, height, maps, row_of_rank, gathered):
+def gather_tiles(
+    ranks, weights, lists, first_tile, last_tile, tiles_x, width, height, maps, row_of_rank, gathered
+):
     """Add what tiles first_tile..last_tile-1 give of maps (h w d), d <= c, to gathered (rows c) by row_of_rank (v).
 
     The last row of `gathered` is scratch; weights (e 16) has room for a group of entries more than are listed.

@@ -128,7 +128,9 @@ def list_hits(staged, room, count, centre_x, centre_y, threshold, words, hits):
 
 
 @piece
-def weigh_block(staged, room, hits, found, members, first, left, top, light, constants, ranks, weights, position):
+def weigh_block(
+    staged, room, hits, found, members, first, left, top, light, constants, ranks, weights, position
+):
     """Append the block's entries from `position`; returns the position behind them.
 
     light (16): transmittance to start with, 0 outside the picture.
@@ -202,7 +204,19 @@ def weigh_tiles(
                 )
                 start = position
                 position = weigh_block(
-                    staged, room, hits, found, members, first, left, top, light, constants, ranks, values, position
+                    staged,
+                    room,
+                    hits,
+                    found,
+                    members,
+                    first,
+                    left,
+                    top,
+                    light,
+                    constants,
+                    ranks,
+                    values,
+                    position,
                 )
                 cover(values, start, position, light)
                 for lane in range(PIXELS):
