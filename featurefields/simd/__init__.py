@@ -15,6 +15,7 @@ from featurefields.simd.functions import (
     maximum,
     minimum,
     prefetch,
+    prefetch_far,
     spread,
     spread_bits,
     square_root,

@@ -234,19 +234,24 @@ def constant_vector(lanes: list[float]) -> Any:
     return constant
 
 
-@intrinsic
-def prefetch(typing, array, offset):
-    """Ask the cache for the element at flat `offset`; past the end is harmless."""
+def _prefetch(locality: int, place: str) -> Any:
+    @intrinsic
+    def prefetch(typing, array, offset):
+        def emit(context, builder, sig, args):
+            byte_pointer = ir.IntType(8).as_pointer()
+            pointer = builder.bitcast(pointer_to(context, builder, sig.args[0], *args), byte_pointer)
+            kind = ir.FunctionType(ir.VoidType(), [byte_pointer, I32, I32, I32])
+            hint = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            builder.call(hint, [pointer, I32(0), I32(locality), I32(1)])
+            return context.get_dummy_value()
 
-    def emit(context, builder, sig, args):
-        byte_pointer = ir.IntType(8).as_pointer()
-        pointer = builder.bitcast(pointer_to(context, builder, sig.args[0], *args), byte_pointer)
-        kind = ir.FunctionType(ir.VoidType(), [byte_pointer, I32, I32, I32])
-        hint = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(hint, [pointer, I32(0), I32(3), I32(1)])
-        return context.get_dummy_value()
+        return types.void(array, offset), emit
 
-    return types.void(array, offset), emit
+    prefetch.__doc__ = f"Ask for the element at flat `offset` in {place}; past the end is harmless."
+    return prefetch
+
+
+prefetch, prefetch_far = _prefetch(3, "the nearest cache"), _prefetch(2, "the second cache")
 
 
 @intrinsic

@@ -17,7 +17,7 @@ from featurefields.simd import (
     load,
     load_one,
     mask_bits,
-    prefetch,
+    prefetch_far,
     spread,
     store,
     store_one,
@@ -36,15 +36,24 @@ def longest_list(lists, blocks):
 
 
 @piece
-def list_rows(ranks, start, count, last, row_of_rank, width_c, table, offsets):
-    """Where every entry's row of channels starts: offsets (count). Asks for the rows of the block after this one."""
+def list_rows(ranks, start, count, row_of_rank, width_c, offsets):
+    """Where every entry's row of channels starts: offsets (count)."""
     for j in range(count):
-        offset = np.int64(load_one(row_of_rank, np.int64(load_one(ranks, start + j)))) * width_c
-        store_one(offsets, j, offset)
-    for j in range(start + count, min(start + 2 * count, last)):
-        offset = np.int64(load_one(row_of_rank, np.int64(load_one(ranks, j)))) * width_c
-        for chunk in range(0, width_c, 16):
-            prefetch(table, offset + chunk)
+        row = np.int64(load_one(row_of_rank, np.int64(load_one(ranks, start + j))))
+        store_one(offsets, j, row * width_c)
+
+
+@piece
+def ask_for_rows(starts, members, tile, block, row_of_rank, width_c, table):
+    """Ask for a block's share of the rows that the next tile needs."""
+    if tile + 2 < starts.shape[0]:
+        first, last = starts[tile + 1], starts[tile + 2]
+        for member in range(
+            first + (last - first) * block // BLOCKS, first + (last - first) * (block + 1) // BLOCKS
+        ):
+            row = np.int64(load_one(row_of_rank, np.int64(load_one(members, member))))
+            for chunk in range(0, width_c, 16):
+                prefetch_far(table, row * width_c + chunk)
 
 
 @piece
@@ -93,13 +102,25 @@ def apply_block(weights, start, count, width_c, table, offsets, places, listed, 
 
 @kernel
 def apply_tiles(
-    ranks, weights, lists, first_tile, last_tile, tiles_x, width, height, channels, row_of_rank, image
+    ranks,
+    weights,
+    lists,
+    starts,
+    members,
+    first_tile,
+    last_tile,
+    tiles_x,
+    width,
+    height,
+    channels,
+    row_of_rank,
+    image,
 ):
     """Draw tiles first_tile..last_tile-1 into image (h w d), d <= c, from channels (rows c) by row_of_rank (v)."""
     width_c, depth = channels.shape[1], image.shape[2]
     table, values, pictures = channels.reshape(-1), weights.reshape(-1), image.reshape(-1)
     blocks = (last_tile - first_tile) * BLOCKS
-    longest, last = longest_list(lists, blocks), np.int64(lists[blocks])
+    longest = longest_list(lists, blocks)
     offsets = np.empty(longest + 1, np.int64)
     places, listed = np.empty(GROUPS * (longest + 1), np.int32), np.empty(GROUPS, np.int64)
     picture, lanes = np.empty(PIXELS * width_c, f4), np.empty(4 * PIXELS, f4)
@@ -108,7 +129,8 @@ def apply_tiles(
             at = (tile - first_tile) * BLOCKS + block
             start = np.int64(lists[at])
             count = lists[at + 1] - start
-            list_rows(ranks, start, count, last, row_of_rank, width_c, table, offsets)
+            list_rows(ranks, start, count, row_of_rank, width_c, offsets)
+            ask_for_rows(starts, members, tile, block, row_of_rank, width_c, table)
             if width_c >= 16:
                 list_groups(values, start, count, places, listed)
             apply_block(values, start, count, width_c, table, offsets, places, listed, picture, lanes)

@@ -16,11 +16,11 @@ from featurefields.camera import Camera
 from featurefields.errors import UnavailableError
 from featurefields.raster.cpu.apply import apply_tiles
 from featurefields.raster.cpu.contributions import Contributions
-from featurefields.raster.cpu.derivative import add_up, derive_tiles
+from featurefields.raster.cpu.derivative import derive_tiles
 from featurefields.raster.cpu.frame import Frame, Geometry, prepare
 from featurefields.raster.cpu.kernels import ALPHA_MAX
 from featurefields.raster.cpu.projection_back import MOMENTS, POSE, project_back
-from featurefields.raster.cpu.transpose import gather_tiles
+from featurefields.raster.cpu.transpose import add_up, gather_tiles
 from featurefields.raster.interface import Raster, RasterConfig
 from featurefields.splats import Splats
 from featurefields.threads import run_parallel, share
@@ -61,7 +61,7 @@ def apply(contributions: Contributions, channels: Array) -> Array:
     def run(part: int) -> None:
         for chunk in contributions.chunks(part):
             apply_tiles(
-                chunk.ranks, chunk.weights, chunk.lists, chunk.first_tile, chunk.last_tile, frame.tiles_x,
+                chunk.ranks, chunk.weights, chunk.lists, frame.starts, frame.members, chunk.first_tile, chunk.last_tile, frame.tiles_x,
                 width, height, rows.table, rows.row_of_rank, image,
             )  # fmt: skip
 
@@ -71,12 +71,12 @@ def apply(contributions: Contributions, channels: Array) -> Array:
 
 def _collect(frame: Frame, parts: Array, depth: int) -> Array:
     """The threads' sums (threads v c) of visible Gaussians as one table of all Gaussians (n d)."""
-    gathered = np.zeros((len(frame.geometry.means), depth), np.float32)
-
-    def run(part: int) -> None:
-        add_up(parts, frame.order, *share(len(frame.order), part, frame.threads), depth, gathered)
-
-    run_parallel(run, frame.threads)
+    n = len(frame.geometry.means)
+    gathered, rank_of = np.empty((n, depth), np.float32), np.full(n, -1, np.int32)
+    rank_of[frame.order] = np.arange(len(frame.order), dtype=np.int32)
+    run_parallel(
+        lambda part: add_up(parts, rank_of, *share(n, part, frame.threads), gathered), frame.threads
+    )
     return gathered
 
 
@@ -92,7 +92,7 @@ def transpose(contributions: Contributions, maps: Array) -> Array:
     def run(part: int) -> None:
         for chunk in contributions.chunks(part):
             gather_tiles(
-                chunk.ranks, chunk.weights, chunk.lists, chunk.first_tile, chunk.last_tile, frame.tiles_x,
+                chunk.ranks, chunk.weights, chunk.lists, frame.starts, frame.members, chunk.first_tile, chunk.last_tile, frame.tiles_x,
                 *frame.size, maps, ranks, parts[part],
             )  # fmt: skip
 
@@ -101,7 +101,7 @@ def transpose(contributions: Contributions, maps: Array) -> Array:
 
 
 def derive(
-    contributions: Contributions, channels: Array, image: Array, g_image: Array, g_alpha: Array
+    contributions: Contributions, channels: Array, g_image: Array, g_alpha: Array
 ) -> tuple[Array, Array]:
     """Channel gradients (n c) and, per thread, moments (threads v 8)."""
     frame, depth = contributions.frame, channels.shape[1]
@@ -111,9 +111,9 @@ def derive(
     def run(part: int) -> None:
         for chunk in contributions.chunks(part):
             derive_tiles(
-                chunk.ranks, chunk.weights, chunk.lists, chunk.first_tile, chunk.last_tile, frame.tiles_x,
+                chunk.ranks, chunk.weights, chunk.lists, frame.starts, frame.members, chunk.first_tile, chunk.last_tile, frame.tiles_x,
                 *frame.size, frame.camera[ALPHA_MAX], frame.ordered, rows.table, rows.row_of_rank,
-                image, contributions.alpha, g_image, g_alpha, parts[part], moments[part],
+                g_image, g_alpha, parts[part], moments[part],
             )  # fmt: skip
 
     run_parallel(run, frame.threads)
@@ -159,17 +159,17 @@ class _Draw(torch.autograd.Function):
         )
         array = _array(channels)
         image = apply(contributions, array)
-        ctx.kept = (contributions, array, image)
+        ctx.kept = (contributions, array)
         ctx.pose_type = camera_from_world.dtype
         return torch.from_numpy(image), torch.from_numpy(contributions.alpha)
 
     @staticmethod
     def backward(ctx: Any, g_image: Tensor, g_alpha: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        contributions, channels, image = ctx.kept
+        contributions, channels = ctx.kept
         if not (any(ctx.needs_input_grad[:4]) or ctx.needs_input_grad[5]):
             gradient = transpose(contributions, _array(g_image))
             return (None, None, None, None, torch.from_numpy(gradient), None, None, None)
-        gradient, moments = derive(contributions, channels, image, _array(g_image), _array(g_alpha))
+        gradient, moments = derive(contributions, channels, _array(g_image), _array(g_alpha))
         geometry, pose = _geometry_gradients(contributions.frame, moments)
         by_camera = torch.zeros(4, 4, dtype=ctx.pose_type)
         by_camera[:3] = torch.from_numpy(pose)

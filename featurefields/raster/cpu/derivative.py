@@ -2,16 +2,15 @@
 
 Letters: v visible Gaussians · c channels, a multiple of 4 · h w pixels · e entries.
 
-A block's entries are walked front to back once more. With q_i = <gradient, channels_i> at a pixel, T_i the light in
-front of entry i and R_i = sum_{j > i} w_j q_j, the derivative by the logarithm of the opacity is
-w_i q_i - R_i w_i / T_{i+1}. T starts as 1 and loses w_i, R starts as <gradient, picture> and loses w_i q_i, so
-nothing but W and the picture is kept from drawing. Six sums per Gaussian (of v = derivative by the exponent, times
-1, dx, dy, dx^2, dx dy, dy^2) give the gradients of mean, conic and opacity.
+With q_i = <gradient, channels_i> at a pixel, T_i the light in front of entry i and R_i = sum_{j > i} w_j q_j, the
+derivative by the logarithm of the opacity is w_i q_i - R_i w_i / T_{i+1}. T starts as 1 and loses w_i, R starts as
+sum_j w_j q_j and loses w_i q_i, so nothing but W is kept from drawing. Six sums per Gaussian (of v = derivative by the
+exponent, which is minus that, times 1, dx, dy, dx^2, dx dy, dy^2) give the gradients of mean, conic and opacity.
 """
 
 import numpy as np
 
-from featurefields.raster.cpu.apply import list_rows, longest_list
+from featurefields.raster.cpu.apply import ask_for_rows, list_rows, longest_list
 from featurefields.raster.cpu.kernels import (
     BLOCK,
     BLOCKS,
@@ -37,11 +36,12 @@ from featurefields.simd import (
     choose,
     group_add_gathered,
     group_store,
-    lane_sum,
     load,
     load_offsets,
     load_one,
+    prefetch,
     spread,
+    store,
     store_one,
     subtract_exactly,
     transpose_store,
@@ -51,27 +51,12 @@ f4 = np.float32
 
 
 @piece
-def read_pixels(
-    tile, tiles_x, block, width, height, depth, image, alpha, g_alpha, by_pixel, width_c, remaining, cover
-):
-    """remaining (16) = <gradient, picture> at the block's pixels, cover (16) = gradient of the coverage."""
-    whole = depth // LANES * LANES
+def read_coverage(g_alpha, tile, tiles_x, block, width, height, cover):
+    """The coverage's gradient at the block's pixels: cover (16), 0 outside the picture."""
     for lane in range(PIXELS):
         x, y = pixel_of(tile, tiles_x, block, lane)
-        total, by_alpha = f4(0), f4(0)
-        if x < width and y < height:
-            place = y * width + x
-            by_alpha = load_one(g_alpha, place)
-            total = by_alpha * load_one(alpha, place)
-            for k in range(whole, depth):
-                total += load_one(by_pixel, lane * width_c + k) * load_one(image, place * depth + k)
-            if whole:
-                sums = spread(f4(0))
-                for k in range(0, whole, LANES):
-                    sums = sums + load(by_pixel, lane * width_c + k) * load(image, place * depth + k)
-                total += lane_sum(sums)
-        store_one(remaining, lane, total)
-        store_one(cover, lane, by_alpha)
+        inside = x < width and y < height
+        store_one(cover, lane, load_one(g_alpha, y * width + x) if inside else f4(0))
 
 
 @piece
@@ -93,44 +78,56 @@ def products(count, width_c, table, offsets, by_pixel, by_channel, q):
 
 
 @piece
-def add_moments(ranks, weights, start, count, left, top, alpha_max, table, q, remaining, g_cover, moments):
-    """Walk the block's entries front to back and add every one's six sums to its Gaussian's moments."""
-    x, y = lane_x() + left, lane_y() + top
-    light, rest, cover = spread(f4(1)), load(remaining, 0), load(g_cover, 0)
-    zero = spread(f4(0))
+def by_exponents(weights, start, count, alpha_max, cover, q):
+    """Replace q (count 16) by v, the derivative by every entry's exponent at the pixels."""
+    cover_gradient, rest = load(cover, 0), spread(f4(0))
     for j in range(count):
-        rank = np.int64(load_one(ranks, start + j))
-        weight = load(weights, (start + j) * PIXELS)
-        weighted = weight * (load(q, j * PIXELS) + cover)
+        weighted = load(weights, (start + j) * PIXELS) * (load(q, j * PIXELS) + cover_gradient)
+        store(q, j * PIXELS, weighted)
+        rest = rest + weighted
+    light = spread(f4(1))
+    for j in range(count):
+        weight, weighted = load(weights, (start + j) * PIXELS), load(q, j * PIXELS)
         rest = rest - weighted
         bound = light * alpha_max
         light = subtract_exactly(light, weight)
-        v = choose(weight >= bound, zero, rest * (weight / light) - weighted)
+        store(q, j * PIXELS, choose(weight < bound, rest * (weight / light) - weighted, f4(0)))
+
+
+@piece
+def add_moments(ranks, start, count, left, top, table, v, moments):
+    """Add every entry's six sums over the block's pixels to its Gaussian's moments."""
+    x, y, zero = lane_x() + left, lane_y() + top, spread(f4(0))
+    for j in range(count):
+        ahead = np.int64(load_one(ranks, start + min(j + 6, count - 1)))
+        prefetch(table, ahead * PROJECTED)
+        prefetch(moments, ahead * MOMENTS)
+        rank = np.int64(load_one(ranks, start + j))
+        value = load(v, j * PIXELS)
         dx = x - load_one(table, rank * PROJECTED + MEAN_X)
         dy = y - load_one(table, rank * PROJECTED + MEAN_Y)
-        vx, vy = v * dx, v * dy
-        add_lane_sums(moments, rank * MOMENTS, v, vx, vy, vx * dx)
+        vx, vy = value * dx, value * dy
+        add_lane_sums(moments, rank * MOMENTS, value, vx, vy, vx * dx)
         add_lane_sums(moments, rank * MOMENTS + 4, vx * dy, vy * dy, zero, zero)
 
 
 @kernel
-def derive_tiles(
-    ranks, weights, lists, first_tile, last_tile, tiles_x, width, height, alpha_max, ordered,
-    channels, row_of_rank, image, alpha, g_image, g_alpha, gathered, moments,
+def derive_tiles(ranks, weights, lists, starts, members, first_tile, last_tile, tiles_x, width, height, alpha_max, ordered,
+    channels, row_of_rank, g_image, g_alpha, gathered, moments,
 ):  # fmt: skip
     """Add the gradients of tiles first_tile..last_tile-1 to gathered (v c) and moments (v 8)."""
-    width_c, depth = channels.shape[1], image.shape[2]
+    width_c, depth = channels.shape[1], g_image.shape[2]
     spare = np.int64(gathered.size - width_c)
     rows, table, values = channels.reshape(-1), ordered.reshape(-1), weights.reshape(-1)
     sums, out = moments.reshape(-1), gathered.reshape(-1)
-    picture, coverage = image.reshape(-1), alpha.reshape(-1)
     g_picture, g_coverage = g_image.reshape(-1), g_alpha.reshape(-1)
     blocks = (last_tile - first_tile) * BLOCKS
-    room, last = longest_list(lists, blocks) + BATCH, np.int64(lists[blocks])
+    room = longest_list(lists, blocks) + BATCH
     offsets, targets = np.empty(room, np.int64), np.empty(room, np.int64)
     q, lanes = np.empty(room * PIXELS, f4), np.empty(4 * PIXELS, f4)
     by_pixel, by_channel = np.empty(PIXELS * width_c, f4), np.empty(PIXELS * width_c, f4)
-    remaining, cover = np.empty(PIXELS, f4), np.empty(PIXELS, f4)
+    cover = np.empty(PIXELS, f4)
+    own_row = np.arange(ordered.shape[0])
     for tile in range(first_tile, last_tile):
         for block in range(BLOCKS):
             at = (tile - first_tile) * BLOCKS + block
@@ -139,27 +136,15 @@ def derive_tiles(
             if count == 0:
                 continue
             read_block(g_picture, depth, tile, tiles_x, block, width, height, width_c, by_pixel)
-            read_pixels(
-                tile, tiles_x, block, width, height, depth, picture, coverage, g_coverage, by_pixel, width_c,
-                remaining, cover,
-            )  # fmt: skip
-            list_rows(ranks, start, count, last, row_of_rank, width_c, rows, offsets)
+            list_rows(ranks, start, count, row_of_rank, width_c, offsets)
+            ask_for_rows(starts, members, tile, block, row_of_rank, width_c, rows)
+            ask_for_rows(starts, members, tile, block, own_row, width_c, out)
             for j in range(count):
                 store_one(targets, j, np.int64(load_one(ranks, start + j)) * width_c)
             products(count, width_c, rows, offsets, by_pixel, by_channel, q)
             left = f4((tile % tiles_x) * TILE + (block % BLOCKS_PER_ROW) * BLOCK)
             top = f4((tile // tiles_x) * TILE + (block // BLOCKS_PER_ROW) * BLOCK)
-            add_moments(ranks, values, start, count, left, top, alpha_max, table, q, remaining, cover, sums)
+            read_coverage(g_coverage, tile, tiles_x, block, width, height, cover)
+            by_exponents(values, start, count, alpha_max, cover, q)
+            add_moments(ranks, start, count, left, top, table, q, sums)
             gather_block(values, start, count, width_c, by_pixel, lanes, targets, spare, out)
-
-
-@kernel
-def add_up(parts, order, first, last, depth, out):
-    """out[order[rank], :depth] = sum over threads of parts[thread, rank] for ranks first..last-1."""
-    for rank in range(first, last):
-        i = order[rank]
-        for k in range(depth):
-            total = parts[0, rank, k]
-            for thread in range(1, parts.shape[0]):
-                total += parts[thread, rank, k]
-            out[i, k] = total

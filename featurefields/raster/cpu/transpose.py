@@ -5,7 +5,7 @@ Letters: v visible Gaussians · c channels, a multiple of 4 · h w pixels · e e
 
 import numpy as np
 
-from featurefields.raster.cpu.apply import list_rows, longest_list
+from featurefields.raster.cpu.apply import ask_for_rows, list_rows, longest_list
 from featurefields.raster.cpu.kernels import BLOCKS, PIXELS, clear_row, copy_row, kernel, piece, pixel_of
 from featurefields.simd import (
     BATCH,
@@ -17,6 +17,8 @@ from featurefields.simd import (
     load,
     load_offsets,
     load_one,
+    prefetch,
+    store,
     store_one,
 )
 
@@ -70,7 +72,19 @@ def gather_block(weights, start, count, width_c, by_pixel, lanes, offsets, spare
 
 @kernel
 def gather_tiles(
-    ranks, weights, lists, first_tile, last_tile, tiles_x, width, height, maps, row_of_rank, gathered
+    ranks,
+    weights,
+    lists,
+    starts,
+    members,
+    first_tile,
+    last_tile,
+    tiles_x,
+    width,
+    height,
+    maps,
+    row_of_rank,
+    gathered,
 ):
     """Add what tiles first_tile..last_tile-1 give of maps (h w d), d <= c, to gathered (rows c) by row_of_rank (v).
 
@@ -79,7 +93,7 @@ def gather_tiles(
     width_c, spare = gathered.shape[1], np.int64(gathered.size - gathered.shape[1])
     out, values, pictures = gathered.reshape(-1), weights.reshape(-1), maps.reshape(-1)
     blocks = (last_tile - first_tile) * BLOCKS
-    longest, last = longest_list(lists, blocks), np.int64(lists[blocks])
+    longest = longest_list(lists, blocks)
     offsets = np.empty(longest + BATCH, np.int64)
     by_pixel, lanes = np.empty(PIXELS * width_c, f4), np.empty(4 * PIXELS, f4)
     for tile in range(first_tile, last_tile):
@@ -90,5 +104,37 @@ def gather_tiles(
             if count == 0:
                 continue
             read_block(pictures, maps.shape[2], tile, tiles_x, block, width, height, width_c, by_pixel)
-            list_rows(ranks, start, count, last, row_of_rank, width_c, out, offsets)
+            list_rows(ranks, start, count, row_of_rank, width_c, offsets)
+            ask_for_rows(starts, members, tile, block, row_of_rank, width_c, out)
             gather_block(values, start, count, width_c, by_pixel, lanes, offsets, spare, out)
+
+
+@kernel
+def add_up(parts, rank_of, first, last, out):
+    """out[i] = sum over threads of parts[thread, rank_of[i]], 0 where the rank is negative, for rows first..last-1.
+
+    parts (threads v c) · rank_of (n) · out (n d), d <= c.
+    """
+    threads, depth, width_c = parts.shape[0], out.shape[1], parts.shape[2]
+    step = parts.shape[1] * width_c
+    table, target = parts.reshape(-1), out.reshape(-1)
+    whole = depth // LANES * LANES
+    for i in range(first, last):
+        rank = np.int64(load_one(rank_of, i))
+        if rank < 0:
+            clear_row(target, i * depth, depth)
+            continue
+        ahead = np.int64(load_one(rank_of, min(i + 8, last - 1))) * width_c
+        for thread in range(threads):
+            for k in range(0, width_c, LANES):
+                prefetch(table, thread * step + ahead + k)
+        for k in range(0, whole, LANES):
+            total = load(table, rank * width_c + k)
+            for thread in range(1, threads):
+                total = total + load(table, thread * step + rank * width_c + k)
+            store(target, i * depth + k, total)
+        for k in range(whole, depth):
+            scalar = load_one(table, rank * width_c + k)
+            for thread in range(1, threads):
+                scalar += load_one(table, thread * step + rank * width_c + k)
+            store_one(target, i * depth + k, scalar)
