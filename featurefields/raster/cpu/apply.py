@@ -8,7 +8,8 @@ weight in a group left out), what remains four at a time with pixels across the 
 
 import numpy as np
 
-from featurefields.raster.cpu.kernels import BLOCKS, GROUPS, PIXELS, copy_row, kernel, piece, pixel_of
+from featurefields.raster.cpu.blocks import corner, write_block
+from featurefields.raster.cpu.kernels import BLOCKS, GROUPS, PIXELS, kernel, piece
 from featurefields.simd import (
     GROUP,
     group_add_outer,
@@ -134,7 +135,5 @@ def apply_tiles(
             if width_c >= 16:
                 list_groups(values, start, count, places, listed)
             apply_block(values, start, count, width_c, table, offsets, places, listed, picture, lanes)
-            for lane in range(PIXELS):
-                x, y = pixel_of(tile, tiles_x, block, lane)
-                if x < width and y < height:
-                    copy_row(picture, lane * width_c, pictures, (y * width + x) * depth, depth)
+            left, top = corner(tile, tiles_x, block)
+            write_block(picture, width_c, depth, left, top, width, height, pictures)

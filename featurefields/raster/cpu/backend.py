@@ -74,9 +74,7 @@ def _collect(frame: Frame, parts: Array, depth: int) -> Array:
     n = len(frame.geometry.means)
     gathered, rank_of = np.empty((n, depth), np.float32), np.full(n, -1, np.int32)
     rank_of[frame.order] = np.arange(len(frame.order), dtype=np.int32)
-    run_parallel(
-        lambda part: add_up(parts, rank_of, *share(n, part, frame.threads), gathered), frame.threads
-    )
+    run_parallel(lambda part: add_up(parts, rank_of, *share(n, part, frame.threads), gathered), frame.threads)
     return gathered
 
 

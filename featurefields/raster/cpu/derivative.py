@@ -11,23 +11,20 @@ exponent, which is minus that, times 1, dx, dy, dx^2, dx dy, dy^2) give the grad
 import numpy as np
 
 from featurefields.raster.cpu.apply import ask_for_rows, list_rows, longest_list
+from featurefields.raster.cpu.blocks import corner, read_block, read_plane
 from featurefields.raster.cpu.kernels import (
-    BLOCK,
     BLOCKS,
-    BLOCKS_PER_ROW,
     MEAN_X,
     MEAN_Y,
     PIXELS,
     PROJECTED,
-    TILE,
     kernel,
     lane_x,
     lane_y,
     piece,
-    pixel_of,
 )
 from featurefields.raster.cpu.projection_back import MOMENTS
-from featurefields.raster.cpu.transpose import gather_block, read_block
+from featurefields.raster.cpu.transpose import gather_block
 from featurefields.simd import (
     BATCH,
     LANES,
@@ -48,15 +45,6 @@ from featurefields.simd import (
 )
 
 f4 = np.float32
-
-
-@piece
-def read_coverage(g_alpha, tile, tiles_x, block, width, height, cover):
-    """The coverage's gradient at the block's pixels: cover (16), 0 outside the picture."""
-    for lane in range(PIXELS):
-        x, y = pixel_of(tile, tiles_x, block, lane)
-        inside = x < width and y < height
-        store_one(cover, lane, load_one(g_alpha, y * width + x) if inside else f4(0))
 
 
 @piece
@@ -135,16 +123,15 @@ def derive_tiles(ranks, weights, lists, starts, members, first_tile, last_tile, 
             count = lists[at + 1] - start
             if count == 0:
                 continue
-            read_block(g_picture, depth, tile, tiles_x, block, width, height, width_c, by_pixel)
+            left, top = corner(tile, tiles_x, block)
+            read_block(g_picture, depth, left, top, width, height, width_c, by_pixel)
             list_rows(ranks, start, count, row_of_rank, width_c, offsets)
             ask_for_rows(starts, members, tile, block, row_of_rank, width_c, rows)
             ask_for_rows(starts, members, tile, block, own_row, width_c, out)
             for j in range(count):
                 store_one(targets, j, np.int64(load_one(ranks, start + j)) * width_c)
             products(count, width_c, rows, offsets, by_pixel, by_channel, q)
-            left = f4((tile % tiles_x) * TILE + (block % BLOCKS_PER_ROW) * BLOCK)
-            top = f4((tile // tiles_x) * TILE + (block // BLOCKS_PER_ROW) * BLOCK)
-            read_coverage(g_coverage, tile, tiles_x, block, width, height, cover)
+            read_plane(g_coverage, left, top, width, height, cover)
             by_exponents(values, start, count, alpha_max, cover, q)
-            add_moments(ranks, start, count, left, top, table, q, sums)
+            add_moments(ranks, start, count, f4(left), f4(top), table, q, sums)
             gather_block(values, start, count, width_c, by_pixel, lanes, targets, spare, out)

@@ -5,7 +5,7 @@ from math import log2
 import numpy as np
 from numba import njit
 
-from featurefields.simd import GROUP, LANES, constant_vector, load, load_one, store, store_one
+from featurefields.simd import GROUP, constant_vector
 
 # No reassociation: results do not depend on how the compiler groups sums.
 _FAST_MATH = {"contract", "nsz", "arcp", "nnan", "ninf", "afn"}
@@ -42,28 +42,3 @@ ROTATION, TRANSLATION, FOCAL, CENTRE, WIDTH, HEIGHT, NEAR, BLUR, MARGIN, LOG2_AL
     0, 9, 12, 14, 16, 17, 18, 19, 20, 21, 22, 23,
 )  # fmt: skip
 CAMERA = 24
-
-
-@piece
-def pixel_of(tile, tiles_x, block, lane):
-    """Picture column and row of a lane of a block of a tile."""
-    x = (tile % tiles_x) * TILE + (block % BLOCKS_PER_ROW) * BLOCK + ((lane >> 2) & 1) * 2 + (lane & 1)
-    y = (tile // tiles_x) * TILE + (block // BLOCKS_PER_ROW) * BLOCK + (lane >> 3) * 2 + ((lane >> 1) & 1)
-    return x, y
-
-
-@piece
-def copy_row(source, at, target, place, count):
-    """target[place : place + count] = source[at : at + count], flat offsets."""
-    whole = count // LANES * LANES
-    for k in range(0, whole, LANES):
-        store(target, place + k, load(source, at + k))
-    for k in range(whole, count):
-        store_one(target, place + k, load_one(source, at + k))
-
-
-@piece
-def clear_row(target, place, count):
-    """target[place : place + count] = 0, flat offsets."""
-    for k in range(count):
-        store_one(target, place + k, np.float32(0))

@@ -6,7 +6,8 @@ Letters: v visible Gaussians · c channels, a multiple of 4 · h w pixels · e e
 import numpy as np
 
 from featurefields.raster.cpu.apply import ask_for_rows, list_rows, longest_list
-from featurefields.raster.cpu.kernels import BLOCKS, PIXELS, clear_row, copy_row, kernel, piece, pixel_of
+from featurefields.raster.cpu.blocks import clear_row, corner, read_block
+from featurefields.raster.cpu.kernels import BLOCKS, PIXELS, kernel, piece
 from featurefields.simd import (
     BATCH,
     LANES,
@@ -23,19 +24,6 @@ from featurefields.simd import (
 )
 
 f4 = np.float32
-
-
-@piece
-def read_block(maps, depth, tile, tiles_x, block, width, height, width_c, by_pixel):
-    """The block's pixels of flat maps (h w d) as rows of c numbers (16 c); zeros outside the picture and past d."""
-    for lane in range(PIXELS):
-        x, y = pixel_of(tile, tiles_x, block, lane)
-        at = lane * width_c
-        if x < width and y < height:
-            copy_row(maps, (y * width + x) * depth, by_pixel, at, depth)
-            clear_row(by_pixel, at + depth, width_c - depth)
-        else:
-            clear_row(by_pixel, at, width_c)
 
 
 @piece
@@ -103,7 +91,8 @@ def gather_tiles(
             count = lists[at + 1] - start
             if count == 0:
                 continue
-            read_block(pictures, maps.shape[2], tile, tiles_x, block, width, height, width_c, by_pixel)
+            left, top = corner(tile, tiles_x, block)
+            read_block(pictures, maps.shape[2], left, top, width, height, width_c, by_pixel)
             list_rows(ranks, start, count, row_of_rank, width_c, offsets)
             ask_for_rows(starts, members, tile, block, row_of_rank, width_c, out)
             gather_block(values, start, count, width_c, by_pixel, lanes, offsets, spare, out)

@@ -10,11 +10,11 @@ weights at the 16 pixels. Drawing, lifting and differentiating are products with
 
 import numpy as np
 
+from featurefields.raster.cpu.blocks import corner, presence, write_plane
 from featurefields.raster.cpu.kernels import (
     ALPHA_MAX,
     BLOCK,
     BLOCKS,
-    BLOCKS_PER_ROW,
     CONIC_A,
     CONIC_B,
     CONIC_C,
@@ -25,12 +25,10 @@ from featurefields.raster.cpu.kernels import (
     PIXELS,
     PROJECTED,
     STOP,
-    TILE,
     kernel,
     lane_x,
     lane_y,
     piece,
-    pixel_of,
 )
 from featurefields.simd import (
     LANES,
@@ -178,7 +176,7 @@ def weigh_tiles(
     Returns the first tile that was not done.
     """
     room = staged.shape[0] // STAGED
-    table, values = ordered.reshape(-1), weights.reshape(-1)
+    table, values, plane = ordered.reshape(-1), weights.reshape(-1), alpha.reshape(-1)
     constants = (camera[LOG2_ALPHA_MIN], camera[ALPHA_MAX], camera[STOP])
     light = np.empty(PIXELS, f4)
     words, hits = np.empty(room // 64 + 1, np.int64), np.empty(room, np.int32)
@@ -190,38 +188,18 @@ def weigh_tiles(
         for block in range(BLOCKS):
             if position + last - first > ranks.shape[0]:
                 return tile
-            inside = False
-            for lane in range(PIXELS):
-                px, py = pixel_of(tile, tiles_x, block, lane)
-                light[lane] = f4(1) if px < width and py < height else f4(0)
-                inside |= px < width and py < height
-            if inside:
-                left = f4((tile % tiles_x) * TILE + (block % BLOCKS_PER_ROW) * BLOCK)
-                top = f4((tile // tiles_x) * TILE + (block // BLOCKS_PER_ROW) * BLOCK)
+            left, top = corner(tile, tiles_x, block)
+            if left < width and top < height:
+                presence(left, top, width, height, light)
+                x, y, start = f4(left), f4(top), position
                 middle = f4(0.5 * BLOCK)
                 found = list_hits(
-                    staged, room, last - first, left + middle, top + middle, constants[0], words, hits
+                    staged, room, last - first, x + middle, y + middle, constants[0], words, hits
                 )
-                start = position
                 position = weigh_block(
-                    staged,
-                    room,
-                    hits,
-                    found,
-                    members,
-                    first,
-                    left,
-                    top,
-                    light,
-                    constants,
-                    ranks,
-                    values,
-                    position,
+                    staged, room, hits, found, members, first, x, y, light, constants, ranks, values, position
                 )
                 cover(values, start, position, light)
-                for lane in range(PIXELS):
-                    px, py = pixel_of(tile, tiles_x, block, lane)
-                    if px < width and py < height:
-                        alpha[py, px] = light[lane]
+                write_plane(light, left, top, width, height, plane)
             lists[(tile - first_tile) * BLOCKS + block + 1] = position
     return last_tile
