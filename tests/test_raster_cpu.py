@@ -131,14 +131,14 @@ def test_every_constant_is_obeyed_and_a_slightly_other_one_noticed(change):
 @pytest.mark.parametrize("column", ["means", "quats", "log_scales", "opacity_logits"])
 def test_a_gradient_that_is_slightly_wrong_would_be_noticed(column, monkeypatch):
     """The tolerance of the comparison has a neighbour that breaks it: one gradient off by one part in 200."""
-    right = CPU.draw
+    right = CpuRasterizer.draw
 
-    def wrong(splats, channels, camera, config):
+    def wrong(self, splats, channels, camera, config):
         value = splats.tensors()[column]
         slower = Splats.from_tensors(splats.tensors() | {column: 0.995 * value + 0.005 * value.detach()})
-        return right(slower, channels, camera, config)
+        return right(self, slower, channels, camera, config)
 
-    monkeypatch.setattr(CPU, "draw", wrong)
+    monkeypatch.setattr(CpuRasterizer, "draw", wrong)
     with pytest.raises(AssertionError, match=f"gradients by {column}"):
         check_gradients(random_scene("plain", 40, (20, 18), 1))
 

@@ -1,6 +1,24 @@
 """Drawing: splats and channels to pixels, and its transpose."""
 
-from featurefields.raster.interface import Raster, RasterConfig, Rasterizer
+from featurefields.raster.frozen import FrozenViews
+from featurefields.raster.interface import (
+    Contributors,
+    FrozenView,
+    Raster,
+    RasterConfig,
+    Rasterizer,
+    Visibility,
+)
 from featurefields.raster.select import BACKENDS, choose_rasterizer
 
-__all__ = ["BACKENDS", "Raster", "RasterConfig", "Rasterizer", "choose_rasterizer"]
+__all__ = [
+    "BACKENDS",
+    "Contributors",
+    "FrozenView",
+    "FrozenViews",
+    "Raster",
+    "RasterConfig",
+    "Rasterizer",
+    "Visibility",
+    "choose_rasterizer",
+]

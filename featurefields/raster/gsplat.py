@@ -7,7 +7,8 @@ from torch import Tensor
 from featurefields.camera import Camera
 from featurefields.errors import UnavailableError
 from featurefields.raster.adjoint import gather_by_autograd
-from featurefields.raster.interface import Raster, RasterConfig
+from featurefields.raster.frozen import RedrawnView
+from featurefields.raster.interface import FROZEN_BYTES, FrozenView, Raster, RasterConfig
 from featurefields.splats import Splats
 
 CHUNK = 32  # channels gsplat's kernels draw at once
@@ -65,3 +66,9 @@ class GsplatRasterizer:
     ) -> Float[Tensor, "n c"]:
         """See `Rasterizer.gather`."""
         return gather_by_autograd(self, splats, maps, camera, config)
+
+    def freeze(
+        self, splats: Splats, camera: Camera, config: RasterConfig, *, budget_bytes: int = FROZEN_BYTES
+    ) -> FrozenView:
+        """See `Rasterizer.freeze`; nothing is kept."""
+        return RedrawnView(self, splats, camera, config)

@@ -1,6 +1,6 @@
 """What a rasterizer is.
 
-Letters: n Gaussians · c drawn channels · h w pixels.
+Letters: n Gaussians · c drawn channels · h w pixels · k contributors.
 
 The definition shared by all backends. A Gaussian with world covariance S projects to the image with the
 perspective Jacobian at its mean (EWA splatting, Zwicker et al. 2001); `blur_px2` is added to the diagonal of
@@ -14,7 +14,7 @@ linear in the channels; alpha is sum_i w_i. Nothing is divided by alpha and no b
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from featurefields.camera import Camera
@@ -47,6 +47,57 @@ class Raster:
     alpha: Float[Tensor, "h w"]
 
 
+FROZEN_BYTES = 2**30
+"""Default for how many bytes of contributions are kept; whatever does not fit is calculated again when needed."""
+
+
+@dataclass(frozen=True)
+class Contributors:
+    """The Gaussians that a pixel shows, largest weight first: indices (-1: no more), and their weights (0)."""
+
+    ids: Int[Tensor, "h w k"]
+    weights: Float[Tensor, "h w k"]
+
+
+@dataclass(frozen=True)
+class Visibility:
+    """How well a view sees every Gaussian: the sum of its weights over all pixels, and the largest of them."""
+
+    total: Float[Tensor, "n"]
+    peak: Float[Tensor, "n"]
+
+
+@runtime_checkable
+class FrozenView(Protocol):
+    """One camera's picture with the geometry held fixed: a sparse matrix W of weights, pixels by Gaussians."""
+
+    @property
+    def alpha(self) -> Float[Tensor, "h w"]:
+        """Coverage: the sums of W's rows."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the view keeps, in bytes."""
+        ...
+
+    def draw(self, channels: Float[Tensor, "n c"]) -> Float[Tensor, "h w c"]:
+        """W channels; differentiable in the channels."""
+        ...
+
+    def gather(self, maps: Float[Tensor, "h w c"]) -> Float[Tensor, "n c"]:
+        """The transpose of W times maps. Not differentiable."""
+        ...
+
+    def contributors(self, count: int = 1) -> Contributors:
+        """The `count` Gaussians with the largest weights at every pixel."""
+        ...
+
+    def visibility(self) -> Visibility:
+        """How well the view sees every Gaussian."""
+        ...
+
+
 @runtime_checkable
 class Rasterizer(Protocol):
     """A backend. `draw` is linear in `channels`; `gather` is its transpose with the geometry held fixed."""
@@ -63,4 +114,10 @@ class Rasterizer(Protocol):
         self, splats: Splats, maps: Float[Tensor, "h w c"], camera: Camera, config: RasterConfig
     ) -> Float[Tensor, "n c"]:
         """sum_p w_ip maps_p for every Gaussian i: <draw(x), m> = <x, gather(m)>. Not differentiable."""
+        ...
+
+    def freeze(
+        self, splats: Splats, camera: Camera, config: RasterConfig, *, budget_bytes: int = FROZEN_BYTES
+    ) -> FrozenView:
+        """The view of `camera` with the geometry as it is now, for many products; keeps at most `budget_bytes`."""
         ...

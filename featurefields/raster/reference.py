@@ -6,6 +6,7 @@ Written to be read; used as truth in tests and where no fast backend fits. Memor
 backward pass, so pictures of tens of thousands of Gaussians are slow but possible.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,14 @@ from torch import Tensor
 from featurefields.camera import Camera
 from featurefields.maths.rotations import matrix_from_quat
 from featurefields.raster.adjoint import gather_by_autograd
-from featurefields.raster.interface import Raster, RasterConfig
+from featurefields.raster.interface import (
+    FROZEN_BYTES,
+    Contributors,
+    FrozenView,
+    Raster,
+    RasterConfig,
+    Visibility,
+)
 from featurefields.splats import Splats
 
 TILE = 16
@@ -81,6 +89,64 @@ def _weights(
     return alpha * torch.cat([torch.ones_like(light[:, :1]), light[:, :-1]], dim=1)
 
 
+@dataclass(frozen=True)
+class Tile:
+    """A tile's corner (pixels), its size (h, w), the Gaussians that can touch it, nearest first, and their weights."""
+
+    top: int
+    left: int
+    size: tuple[int, int]
+    rows: Int[Tensor, "m"]
+    weights: Float[Tensor, "p m"]
+
+
+def tiles(splats: Splats, camera: Camera, config: RasterConfig) -> Iterator[Tile]:
+    """The picture tile by tile, row after row."""
+    projected = project(splats, camera, config)
+    candidates = _candidates(splats, projected, config)
+    opacities = splats.opacities
+    with torch.no_grad():
+        reach = (2 * torch.log(opacities / config.alpha_min)).clamp(min=0)
+        variances = projected.covariances.diagonal(dim1=1, dim2=2)
+        extent = torch.sqrt(reach[:, None] * variances) + 1
+        low, high = (projected.means - extent)[candidates], (projected.means + extent)[candidates]
+    grid = camera.pixel_centres().to(splats.means)
+    for top in range(0, camera.height, TILE):
+        strip = (high[:, 1] > grid[top, 0, 1]) & (low[:, 1] < grid[min(top + TILE, camera.height) - 1, 0, 1])
+        for left in range(0, camera.width, TILE):
+            pixels = grid[top : top + TILE, left : left + TILE]
+            touches = strip & (high[:, 0] > pixels[0, 0, 0]) & (low[:, 0] < pixels[-1, -1, 0])
+            rows = candidates[touches]
+            weights = _weights(projected, opacities, rows, pixels.reshape(-1, 2), config)
+            yield Tile(top, left, (pixels.shape[0], pixels.shape[1]), rows, weights)
+
+
+@torch.no_grad()
+def strongest(splats: Splats, camera: Camera, config: RasterConfig, count: int) -> Contributors:
+    """The Gaussians with the `count` largest weights at every pixel, ties nearest first."""
+    device, shape = splats.means.device, (camera.height, camera.width, count)
+    ids = torch.full(shape, -1, dtype=torch.int64, device=device)
+    values = torch.zeros(shape).to(splats.means)
+    for tile in tiles(splats, camera, config):
+        weights, order = torch.sort(tile.weights, dim=1, descending=True, stable=True)
+        weights, order = weights[:, :count], order[:, :count]
+        area = (*tile.size, weights.shape[1])
+        place = (slice(tile.top, tile.top + area[0]), slice(tile.left, tile.left + area[1]), slice(area[2]))
+        ids[place] = torch.where(weights > 0, tile.rows[order], -1).reshape(area)
+        values[place] = weights.reshape(area)
+    return Contributors(ids, values)
+
+
+@torch.no_grad()
+def visibility(splats: Splats, camera: Camera, config: RasterConfig) -> Visibility:
+    """Sum and largest of every Gaussian's weights."""
+    total, peak = torch.zeros_like(splats.opacity_logits), torch.zeros_like(splats.opacity_logits)
+    for tile in tiles(splats, camera, config):
+        total.index_add_(0, tile.rows, tile.weights.sum(0))
+        peak[tile.rows] = torch.maximum(peak[tile.rows], tile.weights.amax(0))
+    return Visibility(total, peak)
+
+
 class ReferenceRasterizer:
     """Exact per-pixel compositing, differentiable in everything, the camera pose included."""
 
@@ -90,29 +156,13 @@ class ReferenceRasterizer:
         self, splats: Splats, channels: Float[Tensor, "n c"], camera: Camera, config: RasterConfig
     ) -> Raster:
         """See `Rasterizer.draw`."""
-        projected = project(splats, camera, config)
-        candidates = _candidates(splats, projected, config)
-        with torch.no_grad():
-            reach = (2 * torch.log(splats.opacities / config.alpha_min)).clamp(min=0)
-            variances = projected.covariances.diagonal(dim1=1, dim2=2)
-            extent = torch.sqrt(reach[:, None] * variances) + 1
-            low, high = projected.means - extent, projected.means + extent
-        opacities = splats.opacities
-        ones = torch.ones_like(channels[:, :1])
-        drawn = torch.cat([channels, ones], dim=-1)
-        grid = camera.pixel_centres().to(splats.means)
-        strips = []
-        for top in range(0, camera.height, TILE):
-            strip = []
-            for left in range(0, camera.width, TILE):
-                pixels = grid[top : top + TILE, left : left + TILE]
-                first, last = pixels[0, 0], pixels[-1, -1]
-                touches = ((high[candidates] > first) & (low[candidates] < last)).all(-1)
-                rows = candidates[touches]
-                weights = _weights(projected, opacities, rows, pixels.reshape(-1, 2), config)
-                strip.append((weights @ drawn[rows]).reshape(*pixels.shape[:2], -1))
-            strips.append(torch.cat(strip, dim=1))
-        picture = torch.cat(strips, dim=0)
+        drawn = torch.cat([channels, torch.ones_like(channels[:, :1])], dim=-1)
+        strips: list[list[Tensor]] = []
+        for tile in tiles(splats, camera, config):
+            if tile.left == 0:
+                strips.append([])
+            strips[-1].append((tile.weights @ drawn[tile.rows]).reshape(*tile.size, -1))
+        picture = torch.cat([torch.cat(strip, dim=1) for strip in strips], dim=0)
         return Raster(picture[..., :-1], picture[..., -1])
 
     def gather(
@@ -120,3 +170,11 @@ class ReferenceRasterizer:
     ) -> Float[Tensor, "n c"]:
         """See `Rasterizer.gather`."""
         return gather_by_autograd(self, splats, maps, camera, config)
+
+    def freeze(
+        self, splats: Splats, camera: Camera, config: RasterConfig, *, budget_bytes: int = FROZEN_BYTES
+    ) -> FrozenView:
+        """See `Rasterizer.freeze`; nothing is kept."""
+        from featurefields.raster.frozen import RedrawnView  # which needs the reference for contributors
+
+        return RedrawnView(self, splats, camera, config)

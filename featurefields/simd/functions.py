@@ -174,6 +174,21 @@ def lane_sum(typing, value):
     return value.element(value), emit
 
 
+@intrinsic
+def lane_max(typing, value):
+    """Largest of the lanes."""
+
+    def emit(context, builder, sig, args):
+        value, half = args[0], args[0].type.count
+        while half > 1:
+            half //= 2
+            low, high = part(builder, value, range(half)), part(builder, value, range(half, 2 * half))
+            value = builder.select(builder.fcmp_ordered(">", low, high), low, high)
+        return builder.extract_element(value, I32(0))
+
+    return value.element(value), emit
+
+
 # log2((1 + t) / (1 - t)) / t in powers of t^2, |t| <= 0.1716: relative error below 1e-9.
 _LOG2 = tuple(2 / 0.6931471805599453 / k for k in (9, 7, 5, 3, 1))
 

@@ -1,8 +1,8 @@
 """The vector types and their arithmetic.
 
 They are LLVM's `<16 x float>` and `<8 x double>`: either compiles to one AVX-512 register, two of AVX2 or four of
-SSE/NEON, whatever the machine has. Kernels that use it read like scalar code: arithmetic and comparisons work lane by lane,
-`choose` replaces branches. All loads and stores take an array and a flat offset into it and check nothing.
+SSE/NEON, whatever the machine has. Kernels that use them read like scalar code: arithmetic and comparisons work lane
+by lane, `choose` replaces branches. All loads and stores take an array and a flat offset into it and check nothing.
 """
 
 import operator

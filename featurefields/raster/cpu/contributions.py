@@ -4,8 +4,9 @@ Letters: t tiles · e entries · h w pixels.
 """
 
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from featurefields.raster.cpu.frame import Frame
 from featurefields.raster.cpu.kernels import BLOCKS, PIXELS
 from featurefields.raster.cpu.weigh import STAGED, weigh_tiles
 from featurefields.simd import BATCH
+from featurefields.threads import run_parallel
 
 Array = NDArray
 
@@ -35,6 +37,27 @@ class Chunk:
     weights: Array
     lists: Array
 
+    @property
+    def entries(self) -> tuple[Array, Array, Array]:
+        """What kernels take first: ranks, weights, lists."""
+        return self.ranks, self.weights, self.lists
+
+    @property
+    def nbytes(self) -> int:
+        return self.ranks.nbytes + self.weights.nbytes + self.lists.nbytes
+
+    def trimmed(self) -> "Chunk":
+        """The chunk itself, or a copy of what is used where a quarter or more of its memory is not."""
+        used = int(self.lists[-1])
+        if used > 0.75 * len(self.ranks):
+            return self
+        return replace(
+            self,
+            ranks=self.ranks[:used].copy(),
+            weights=self.weights[: used + BATCH].copy(),
+            lists=self.lists.copy(),
+        )
+
 
 class Contributions:
     """W of a frame, tile by tile.
@@ -51,41 +74,45 @@ class Contributions:
         """Coverage (h w), complete after the first pass."""
         self._budget = budget_bytes // frame.threads
         self._kept: list[list[Chunk]] = [[] for _ in range(frame.threads)]
+        self._full = [False] * frame.threads
         self._room = -(-max(16, int(np.diff(frame.starts).max(initial=0))) // 16) * 16
 
     @property
     def nbytes(self) -> int:
         """Bytes of the entries that are kept."""
-        return sum(
-            chunk.ranks.nbytes + chunk.weights.nbytes + chunk.lists.nbytes
-            for chunks in self._kept
-            for chunk in chunks
-        )
+        return sum(chunk.nbytes for chunks in self._kept for chunk in chunks)
+
+    def complete(self) -> None:
+        """Make everything that is kept, and the coverage; afterwards several passes may run at the same time."""
+        run_parallel(lambda part: deque(self.chunks(part), maxlen=0), self.frame.threads)
 
     def chunks(self, part: int) -> Iterator[Chunk]:
         """The entries of one thread's tiles, in order; a chunk is valid until the next one is asked for."""
         tile, last = int(self.frame.shares[part]), int(self.frame.shares[part + 1])
         kept = self._kept[part]
-        for chunk in kept:
+        used = 0
+        for chunk in tuple(kept):
             yield chunk
-            tile = chunk.last_tile
-        used = sum(chunk.ranks.nbytes + chunk.weights.nbytes for chunk in kept)
+            tile, used = chunk.last_tile, used + chunk.nbytes
         while tile < last:
-            keep = used < self._budget
-            chunk = self._weigh(tile, last, keep)
+            keep = not self._full[part] and used + CHUNK * ENTRY_BYTES <= self._budget
+            chunk = self._weigh(tile, last, _new_entries if keep else _scratch_entries)
             if keep:
+                chunk = chunk.trimmed()
                 kept.append(chunk)
-                used += chunk.ranks.nbytes + chunk.weights.nbytes
+                used += chunk.nbytes
+            else:
+                self._full[part] = True
             yield chunk
             tile = chunk.last_tile
 
-    def _weigh(self, tile: int, last: int, keep: bool) -> Chunk:
+    def _weigh(self, tile: int, last: int, room_for: Callable[[int], tuple[Array, Array]]) -> Chunk:
         frame, (width, height) = self.frame, self.frame.size
-        lists = np.empty((last - tile) * BLOCKS + 1, np.int32)
         staged = np.empty(STAGED * self._room, np.float32)
+        lists = np.empty((last - tile) * BLOCKS + 1, np.int32)
         entries = CHUNK
         while True:
-            ranks, weights = _new_entries(entries) if keep else _scratch_entries(entries)
+            ranks, weights = room_for(entries)
             reached = weigh_tiles(
                 frame.ordered, frame.starts, frame.members, tile, last, frame.tiles_x, frame.camera, width, height,
                 staged, ranks, weights, lists, self.alpha,
@@ -96,12 +123,12 @@ class Contributions:
 
 
 def _new_entries(count: int) -> tuple[Array, Array]:
-    # a batch more of weights: kernels read whole batches of entries
+    """Ranks and weights; a batch more of weights, because kernels read whole batches of entries."""
     return np.empty(count, np.int32), np.empty((count + BATCH, PIXELS), np.float32)
 
 
 def _scratch_entries(count: int) -> tuple[Array, Array]:
-    """This thread's own entries, used again and again."""
+    """The same, in memory that this thread uses again and again."""
     if getattr(_scratch, "entries", None) is None or len(_scratch.entries[0]) < count:
         _scratch.entries = _new_entries(count)
     return _scratch.entries

@@ -1,0 +1,163 @@
+"""Products with the contribution matrix W, on all threads: drawing, lifting, differentiating, looking.
+
+Letters: n Gaussians · v visible ones · c channels · h w pixels · k contributors.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featurefields.raster.cpu.apply import apply_tiles
+from featurefields.raster.cpu.contributions import Contributions
+from featurefields.raster.cpu.derivative import derive_tiles
+from featurefields.raster.cpu.frame import Frame
+from featurefields.raster.cpu.kernels import ALPHA_MAX
+from featurefields.raster.cpu.projection_back import MOMENTS, POSE, project_back
+from featurefields.raster.cpu.strongest import measure_tiles, rank_tiles
+from featurefields.raster.cpu.transpose import add_up, gather_tiles
+from featurefields.threads import run_parallel, share
+
+Array = NDArray
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Channel rows as the kernels read them: a table (rows c), c a multiple of 4, and the row of every rank (v)."""
+
+    table: Array
+    row_of_rank: Array
+
+
+def _rows(channels: Array, order: Array) -> _Rows:
+    """The channels themselves where their width allows, else the visible ones in depth order, padded with zeros."""
+    depth = channels.shape[1]
+    if depth % 4 == 0 and depth > 0:
+        return _Rows(channels, order)
+    table = np.zeros((len(order), -(-max(1, depth) // 4) * 4), np.float32)
+    table[:, :depth] = channels[order]
+    return _Rows(table, np.arange(len(order), dtype=np.int32))
+
+
+def apply(contributions: Contributions, channels: Array) -> Array:
+    """W times channels (n c): a picture (h w c)."""
+    frame = contributions.frame
+    width, height = frame.size
+    image = np.empty((height, width, channels.shape[1]), np.float32)
+    rows = _rows(channels, frame.order)
+
+    def run(part: int) -> None:
+        for chunk in contributions.chunks(part):
+            apply_tiles(
+                *chunk.entries, frame.starts, frame.members, chunk.first_tile, chunk.last_tile, frame.tiles_x,
+                width, height, rows.table, rows.row_of_rank, image,
+            )  # fmt: skip
+
+    run_parallel(run, frame.threads)
+    return image
+
+
+def _collect(frame: Frame, parts: Array, depth: int) -> Array:
+    """The threads' sums (threads v c) of visible Gaussians as one table of all Gaussians (n d)."""
+    n = len(frame.geometry.means)
+    gathered, rank_of = np.empty((n, depth), np.float32), np.full(n, -1, np.int32)
+    rank_of[frame.order] = np.arange(len(frame.order), dtype=np.int32)
+    run_parallel(lambda part: add_up(parts, rank_of, *share(n, part, frame.threads), gathered), frame.threads)
+    return gathered
+
+
+def _parts(frame: Frame, depth: int) -> Array:
+    return np.zeros((frame.threads, len(frame.order) + 1, -(-max(1, depth) // 4) * 4), np.float32)
+
+
+def transpose(contributions: Contributions, maps: Array) -> Array:
+    """W' times maps (h w c): what every Gaussian gathers (n c)."""
+    frame, depth = contributions.frame, maps.shape[2]
+    parts, ranks = _parts(frame, depth), np.arange(len(frame.order), dtype=np.int32)
+
+    def run(part: int) -> None:
+        for chunk in contributions.chunks(part):
+            gather_tiles(
+                *chunk.entries, frame.starts, frame.members, chunk.first_tile, chunk.last_tile, frame.tiles_x,
+                *frame.size, maps, ranks, parts[part],
+            )  # fmt: skip
+
+    run_parallel(run, frame.threads)
+    return _collect(frame, parts, depth)
+
+
+def derive(
+    contributions: Contributions, channels: Array, g_image: Array, g_alpha: Array
+) -> tuple[Array, Array]:
+    """Channel gradients (n c) and, per thread, moments (threads v 8)."""
+    frame, depth = contributions.frame, channels.shape[1]
+    rows, parts = _rows(channels, frame.order), _parts(frame, depth)
+    moments = np.zeros((frame.threads, len(frame.order), MOMENTS), np.float32)
+
+    def run(part: int) -> None:
+        for chunk in contributions.chunks(part):
+            derive_tiles(
+                *chunk.entries, frame.starts, frame.members, chunk.first_tile, chunk.last_tile, frame.tiles_x,
+                *frame.size, frame.camera[ALPHA_MAX], frame.ordered, rows.table, rows.row_of_rank,
+                g_image, g_alpha, parts[part], moments[part],
+            )  # fmt: skip
+
+    run_parallel(run, frame.threads)
+    return _collect(frame, parts, depth), moments
+
+
+def geometry_gradients(frame: Frame, moments: Array) -> tuple[tuple[Array, Array, Array, Array], Array]:
+    """Gradients of means, quats, log scales and opacity logits, and of the world-to-camera matrix (3 4)."""
+    g = frame.geometry
+    outputs = (
+        np.zeros_like(g.means),
+        np.zeros_like(g.quats),
+        np.zeros_like(g.scales),
+        np.zeros_like(g.opacities),
+    )
+    poses = np.zeros((frame.threads, POSE))
+    flat = [output.reshape(-1) for output in outputs]
+
+    def run(part: int) -> None:
+        project_back(
+            moments, frame.ordered, frame.order, *share(len(frame.order), part, frame.threads),
+            g.means, g.quats, g.scales, g.opacities, frame.camera, *flat, poses[part],
+        )  # fmt: skip
+
+    run_parallel(run, frame.threads)
+    pose = poses.sum(0)
+    return outputs, np.concatenate([pose[:9].reshape(3, 3), pose[9:, None]], axis=1)
+
+
+def strongest(contributions: Contributions, count: int) -> tuple[Array, Array]:
+    """Per pixel the `count` Gaussians with the largest weights, largest first: indices (h w k), -1 where there are
+    fewer, and weights (h w k).
+    """
+    frame, (width, height) = contributions.frame, contributions.frame.size
+    ids, weights = np.full((height, width, count), -1, np.int64), np.zeros((height, width, count), np.float32)
+
+    def run(part: int) -> None:
+        for chunk in contributions.chunks(part):
+            rank_tiles(
+                *chunk.entries, chunk.first_tile, chunk.last_tile, frame.tiles_x, width, height, frame.order,
+                ids, weights,
+            )  # fmt: skip
+
+    run_parallel(run, frame.threads)
+    return ids, weights
+
+
+def measure(contributions: Contributions) -> tuple[Array, Array]:
+    """Of every Gaussian: the sum of its weights over all pixels (n), and the largest of them (n)."""
+    frame, n = contributions.frame, len(contributions.frame.geometry.means)
+    totals = np.zeros((frame.threads, len(frame.order)), np.float32)
+    peaks = np.zeros_like(totals)
+
+    def run(part: int) -> None:
+        for chunk in contributions.chunks(part):
+            measure_tiles(*chunk.entries, totals[part], peaks[part])
+
+    run_parallel(run, frame.threads)
+    total, peak = np.zeros(n, np.float32), np.zeros(n, np.float32)
+    total[frame.order], peak[frame.order] = totals.sum(0), peaks.max(0)
+    return total, peak
