@@ -164,6 +164,7 @@ class Truth:
 
     def click_ious(self, click: dict) -> tuple[float, float]:
         """Mean IoU with the automatic threshold, and with the best one."""
+        from featurefields.raster import RasterConfig
         from featurefields.segmentation.grouping import path_scores
         from featurefields.segmentation.prompts import hit
         from featurefields.segmentation.select import select
@@ -171,7 +172,8 @@ class Truth:
 
         prompt = click_of(f"{click['x']},{click['y']}", click["image"], self.field, self.scene)
         selection = select(self.field, [prompt], rasterizer=self.rasterizer)
-        share = hit(self.field, prompt, rasterizer=self.rasterizer).share
+        frozen = self.rasterizer.freeze(self.field.splats, prompt.camera, RasterConfig())
+        share = hit(frozen, prompt).share
         reach = path_scores(self.field.splats, selection.score, share >= 0.1 * share.max())
         levels = np.linspace(0.0, 0.98, 50)
         best = max(self.mean_iou(reach >= level, click["id"]) for level in levels[::2])

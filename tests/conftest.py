@@ -25,7 +25,9 @@ BACKENDS = [
 def _checkable_modules() -> list[str]:
     """Every module of the package but those that numba compiles, which takes no wrapped functions."""
     files = [path for path in (ROOT / "featurefields").rglob("*.py") if path.name != "__init__.py"]
-    readable = [path for path in files if not re.search(r"numba|^@(kernel|piece)$", path.read_text("utf-8"), re.M)]
+    readable = [
+        path for path in files if not re.search(r"numba|^@(kernel|piece)$", path.read_text("utf-8"), re.M)
+    ]
     return [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in readable]
 
 

@@ -14,9 +14,9 @@ from featurefields.camera import Camera
 from featurefields.errors import PromptError
 from featurefields.field import About, FeatureField
 from featurefields.maths.neighbours import nearest
-from featurefields.raster import Rasterizer, choose_rasterizer
+from featurefields.raster import RasterConfig, Rasterizer, choose_rasterizer
 from featurefields.segmentation.grouping import NEIGHBOURS, REACH, path_scores, stable_threshold
-from featurefields.segmentation.prompts import Click, hit
+from featurefields.segmentation.prompts import RADIUS_PX, Click, Hit, hit
 from featurefields.segmentation.scores import CosineSpace, similarity, stored_features
 from featurefields.segmentation.select import SelectConfig, select
 from featurefields.selection import Selection
@@ -48,27 +48,27 @@ class TestHit:
         pixels, depths = camera.project(field.splats.means.cpu())
         distance = (pixels - torch.tensor([20.0, 20.0])).norm(dim=-1)
         assert distance[0] > 1.0 > distance[1:].max() and depths[2] < depths[0] < depths[1]
-        share = hit(field, click, rasterizer=backend).share.cpu()
+        share = seen(field, click, rasterizer=backend).share.cpu()
         assert share.argmax() == 0 and float(share[0]) > 0.7
         assert float(share.sum()) == pytest.approx(1.0, abs=1e-5)
         without_front = field.with_splats(field.splats.select(torch.tensor([1, 2])))
-        assert hit(without_front, click, rasterizer=backend).share.cpu().argmax() == 0
+        assert seen(without_front, click, rasterizer=backend).share.cpu().argmax() == 0
 
     def test_shares_are_the_weights_of_the_clicked_pixels(self):
         field = two_balls()
         click = on(field, "red")
-        found = hit(field, click, rasterizer=CPU)
+        found = seen(field, click, rasterizer=CPU)
         assert float(found.share[part("red")].sum()) > 0.9 and 0.5 <= found.coverage <= 1.0 + 1e-4
 
     def test_a_wider_click_means_more_pixels(self):
         field = two_balls()
-        narrow, wide = (hit(field, on(field, "red"), rasterizer=CPU, radius_px=r).share for r in (0.5, 6.0))
+        narrow, wide = (seen(field, on(field, "red"), rasterizer=CPU, radius_px=r).share for r in (0.5, 6.0))
         assert int((wide > 0).sum()) > int((narrow > 0).sum())
 
     @pytest.mark.parametrize("corner", [(0.0, 0.0), (39.99, 39.99), (0.0, 39.9)])
     def test_the_corners_of_the_picture_can_be_clicked(self, corner: tuple[float, float]):
         camera = looking((0.0, 0.01, 0.5))  # nothing but floor, close by
-        assert hit(two_balls(), Click(*corner, camera), rasterizer=CPU).coverage > 0.5
+        assert seen(two_balls(), Click(*corner, camera), rasterizer=CPU).coverage > 0.5
 
     @pytest.mark.parametrize(
         "x, y",
@@ -84,20 +84,26 @@ class TestHit:
     )
     def test_outside_the_picture_is_one_clear_line(self, x: float, y: float):
         with pytest.raises(PromptError, match=r"outside the picture of 40 x 40 pixels; x counts") as caught:
-            hit(two_balls(), Click(x, y, VIEW), rasterizer=CPU)
+            seen(two_balls(), Click(x, y, VIEW), rasterizer=CPU)
         assert "\n" not in str(caught.value)
 
     def test_the_sky_is_one_clear_line(self):
         camera = looking((3.0, 0.0, 0.1), (0.0, 0.0, 1.5))
         with pytest.raises(PromptError, match=r"hits nothing: only 0% of it is covered by splats") as caught:
-            hit(two_balls(), Click(20.0, 3.0, camera), rasterizer=CPU)
+            seen(two_balls(), Click(20.0, 3.0, camera), rasterizer=CPU)
         assert "\n" not in str(caught.value)
 
     def test_a_faint_veil_is_nothing(self):
         veil = splats_at(torch.zeros(1, 3), scale=1.0, opacity=0.3)
         click = Click(20.0, 20.0, looking((3.0, 0.0, 0.0)))
         with pytest.raises(PromptError, match=r"only 30%"):
-            hit(FeatureField(veil, {}), click, rasterizer=CPU)
+            seen(FeatureField(veil, {}), click, rasterizer=CPU)
+
+
+def seen(field: FeatureField, click: Click, *, rasterizer: Rasterizer, radius_px: float = RADIUS_PX) -> Hit:
+    """What a click shows in its own view."""
+    camera = click.camera.to(field.splats.means)
+    return hit(rasterizer.freeze(field.splats, camera, RasterConfig()), click, radius_px=radius_px)
 
 
 def bottleneck(splats: Splats, score: Tensor, seeds: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from featurefields.errors import FittingError
 from featurefields.field import FeatureField
 from featurefields.heads.directional import DirectionalHead
 from featurefields.maths.compositing import over_alpha
-from featurefields.raster import RasterConfig, Rasterizer
+from featurefields.raster import FROZEN_BYTES, FrozenView, FrozenViews, RasterConfig, Rasterizer
 from featurefields.scene import View
 
 Maps = Mapping[str, Callable[[], Float[Tensor, "h w d"]]]
@@ -41,9 +41,12 @@ def uplift_mean(
     *,
     rasterizer: Rasterizer,
     config: RasterConfig = RasterConfig(),
+    frozen: Sequence[FrozenView] | None = None,
     on_view: Callable[[], object] = lambda: None,
 ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n"]]:
     """Weighted mean of the maps on every Gaussian, and the summed weights (0: never seen, its feature is 0).
+
+    `frozen`: the views with the field's geometry, where the caller has them.
 
     Raises:
         FittingError: there is no view to lift from.
@@ -51,10 +54,13 @@ def uplift_mean(
     if not views:
         raise FittingError("there is no view to lift features from; give at least one photo with a pose")
     splats, total, weight = field.splats, None, None
-    for view in views:
+    for place, view in enumerate(views):
         picture = maps[view.name]().to(splats.means)
         drawn = _masked(view, torch.cat([picture, torch.ones_like(picture[..., :1])], dim=-1))
-        gathered = rasterizer.gather(splats, drawn, view.camera.to(splats.means), config)
+        if frozen is not None:
+            gathered = frozen[place].gather(drawn)
+        else:
+            gathered = rasterizer.gather(splats, drawn, view.camera.to(splats.means), config)
         total = gathered if total is None else total + gathered
         on_view()
     assert total is not None
@@ -74,29 +80,36 @@ def uplift(
     name: str = "feature",
     degree: int = 1,
     config: RasterConfig = RasterConfig(),
+    budget_bytes: int = FROZEN_BYTES,
     on_view: Callable[[], object] = lambda: None,
 ) -> FeatureField:
     """The field with a `DirectionalHead` called `name` whose columns are lifted from the maps; two passes over them.
 
-    `on_view` is called 2 v times. Raises `FittingError` when there is no view.
+    Frozen views are kept between the passes as far as `budget_bytes` go. `on_view` is called 2 v times.
+
+    Raises:
+        FittingError: there is no view to lift from.
     """
     splats = field.splats
     head = DirectionalHead(name, degree)
-    mean, _ = uplift_mean(field, views, maps, rasterizer=rasterizer, config=config, on_view=on_view)
+    cameras = [view.camera.to(splats.means) for view in views]
+    frozen = FrozenViews(rasterizer, splats, cameras, config, budget_bytes=budget_bytes)
+    mean, _ = uplift_mean(
+        field, views, maps, rasterizer=rasterizer, config=config, frozen=frozen, on_view=on_view
+    )
     n, k, d = len(splats), (degree + 1) ** 2 - 1, mean.shape[1]
     weight = mean.new_zeros(n)
     first = mean.new_zeros(n, k)
     second = mean.new_zeros(n, k, k)
     cross = mean.new_zeros(n, k, d)
     residual_sum = mean.new_zeros(n, d)
-    for view in views:
-        camera = view.camera.to(splats.means)
-        drawn = rasterizer.draw(splats, mean, camera, config)
-        residual = maps[view.name]().to(mean) - over_alpha(drawn.image, drawn.alpha)
+    for place, view in enumerate(views):
+        seen_from = frozen[place]
+        residual = maps[view.name]().to(mean) - over_alpha(seen_from.draw(mean), seen_from.alpha)
         pixels = _masked(view, torch.cat([residual, torch.ones_like(residual[..., :1])], dim=-1))
-        gathered = rasterizer.gather(splats, pixels, camera, config)
+        gathered = seen_from.gather(pixels)
         lifted, w = gathered[:, :-1], gathered[:, -1]
-        basis = head.basis(splats, camera)
+        basis = head.basis(splats, cameras[place])
         weight += w
         first += w[:, None] * basis
         second += w[:, None, None] * basis[:, :, None] * basis[:, None, :]

@@ -2,6 +2,7 @@
 
 from featurefields.raster.frozen import FrozenViews
 from featurefields.raster.interface import (
+    FROZEN_BYTES,
     Contributors,
     FrozenView,
     Raster,
@@ -13,6 +14,7 @@ from featurefields.raster.select import BACKENDS, choose_rasterizer
 
 __all__ = [
     "BACKENDS",
+    "FROZEN_BYTES",
     "Contributors",
     "FrozenView",
     "FrozenViews",

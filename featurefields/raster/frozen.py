@@ -27,7 +27,7 @@ class RedrawnView:
     def __init__(self, rasterizer: Rasterizer, splats: Splats, camera: Camera, config: RasterConfig) -> None:
         self._rasterizer, self._splats = rasterizer, splats.detach()
         self._camera, self._config = camera, config
-        blank = self._splats.means[:, :0]
+        blank = self._splats.means.new_zeros(len(splats), 1)
         self.alpha = rasterizer.draw(self._splats, blank, camera, config).alpha
         self.nbytes = 0
 

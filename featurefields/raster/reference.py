@@ -156,7 +156,7 @@ class ReferenceRasterizer:
         self, splats: Splats, channels: Float[Tensor, "n c"], camera: Camera, config: RasterConfig
     ) -> Raster:
         """See `Rasterizer.draw`."""
-        drawn = torch.cat([channels, torch.ones_like(channels[:, :1])], dim=-1)
+        drawn = torch.cat([channels, channels.new_ones(len(channels), 1)], dim=-1)
         strips: list[list[Tensor]] = []
         for tile in tiles(splats, camera, config):
             if tile.left == 0:

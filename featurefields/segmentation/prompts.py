@@ -11,8 +11,7 @@ from torch import Tensor
 
 from featurefields.camera import Camera
 from featurefields.errors import PromptError
-from featurefields.field import FeatureField
-from featurefields.raster import RasterConfig, Rasterizer
+from featurefields.raster import FrozenView
 
 RADIUS_PX = 1.5
 """A click means the pixels within this distance of it."""
@@ -56,19 +55,16 @@ class Hit:
     coverage: float
 
 
-def hit(field: FeatureField, click: Click, *, rasterizer: Rasterizer, radius_px: float = RADIUS_PX) -> Hit:
-    """The Gaussians that the clicked pixels really show, by the transpose of drawing.
+def hit(view: FrozenView, click: Click, *, radius_px: float = RADIUS_PX) -> Hit:
+    """The Gaussians that the clicked pixels really show, by the transpose of drawing in the click's frozen view.
 
     Raises:
         PromptError: the click is outside the picture, or nothing (sky, a hole) is there.
     """
     click.check()
-    camera = click.camera.to(field.splats.means)
-    centres = camera.pixel_centres()
+    centres = click.camera.to(view.alpha).pixel_centres()
     near = (centres - torch.tensor([click.x, click.y]).to(centres)).norm(dim=-1) <= max(radius_px, 0.75)
-    weights = rasterizer.gather(field.splats, near[..., None].to(field.splats.means), camera, RasterConfig())[
-        :, 0
-    ]
+    weights = view.gather(near[..., None].to(view.alpha))[:, 0]
     total = float(weights.sum())
     coverage = total / max(int(near.sum()), 1)
     if coverage < COVERED_MIN:

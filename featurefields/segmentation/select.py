@@ -10,9 +10,9 @@ import torch
 
 from featurefields.errors import PromptError
 from featurefields.field import FeatureField
-from featurefields.raster import Rasterizer
+from featurefields.raster import FrozenView, RasterConfig, Rasterizer
 from featurefields.segmentation.grouping import path_scores, stable_threshold
-from featurefields.segmentation.prompts import RADIUS_PX, Click, hit
+from featurefields.segmentation.prompts import RADIUS_PX, Click, Hit, hit
 from featurefields.segmentation.scores import CosineSpace, similarity, stored_features
 from featurefields.selection import Selection
 
@@ -49,7 +49,7 @@ def select(
         )
     features = stored_features(field)
     space = CosineSpace.of(field.about, features.shape[1], centred=config.centred)
-    hits = [hit(field, click, rasterizer=rasterizer, radius_px=config.radius_px) for click in clicks]
+    hits = _hits(field, clicks, rasterizer, config.radius_px)
     prototypes = torch.stack([h.share @ features for h in hits])
     positive = torch.tensor([click.positive for click in clicks], device=features.device)
     score = similarity(features, prototypes[positive], prototypes[~positive], space)
@@ -77,3 +77,18 @@ def select(
         "centred": config.centred,
     }
     return Selection(mask, score, field.fingerprint(), how)
+
+
+def _hits(
+    field: FeatureField, clicks: Sequence[Click], rasterizer: Rasterizer, radius_px: float
+) -> list[Hit]:
+    """What every click shows; clicks with the same camera share its frozen view."""
+    views: dict[int, FrozenView] = {}
+    hits = []
+    for click in clicks:
+        click.check()
+        if id(click.camera) not in views:
+            camera = click.camera.to(field.splats.means)
+            views[id(click.camera)] = rasterizer.freeze(field.splats, camera, RasterConfig())
+        hits.append(hit(views[id(click.camera)], click, radius_px=radius_px))
+    return hits

@@ -100,7 +100,8 @@ def add_moments(ranks, start, count, left, top, table, v, moments):
 
 
 @kernel
-def derive_tiles(ranks, weights, lists, starts, members, first_tile, last_tile, tiles_x, width, height, alpha_max, ordered,
+def derive_tiles(
+    ranks, weights, lists, starts, members, first_tile, last_tile, tiles_x, width, height, alpha_max, ordered,
     channels, row_of_rank, g_image, g_alpha, gathered, moments,
 ):  # fmt: skip
     """Add the gradients of tiles first_tile..last_tile-1 to gathered (v c) and moments (v 8)."""
