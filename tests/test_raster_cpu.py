@@ -1,5 +1,6 @@
 """The CPU kernels against the reference in float64, in value and gradient, on scenes of every kind."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,8 @@ from laws import KINDS, assert_mostly_close, gradients, outliers, random_scene, 
 from featurefields.camera import Camera
 from featurefields.errors import UnavailableError
 from featurefields.raster import RasterConfig
-from featurefields.raster.cpu import CpuRasterizer, frame
+from featurefields.raster.cpu import CpuRasterizer, contributions, frame
+from featurefields.raster.cpu import backend as cpu_backend
 from featurefields.raster.reference import ReferenceRasterizer
 from featurefields.splats import Splats
 
@@ -210,3 +212,96 @@ def test_other_precisions_are_refused_in_words(broken):
             CPU.gather(single, torch.zeros(4, 4, 3).double(), camera, CONFIG)
         else:
             CPU.draw(splats if broken == "splats" else single, channels, camera, CONFIG)
+
+
+def pose_gradient(rasterizer, scene, by_image, by_alpha, dtype: torch.dtype) -> torch.Tensor:
+    """The gradient (4 4) of <image, by_image> + <alpha, by_alpha> by world_from_camera."""
+    splats, channels, camera = scene
+    pose = camera.world_from_camera.to(dtype).clone().requires_grad_()
+    seen = replace(camera.to(dtype), world_from_camera=pose)
+    drawn = rasterizer.draw(splats.to(dtype), channels.to(dtype), seen, CONFIG)
+    loss = (drawn.image * by_image.to(dtype)).sum() + (drawn.alpha * by_alpha.to(dtype)).sum()
+    (gradient,) = torch.autograd.grad(loss, pose)
+    return gradient
+
+
+POSES = {"near_plane": 5e-3, "long_needles": 5e-4}
+"""Where float32 itself loses digits, as in GRADIENTS."""
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "invisible"])
+def test_gradients_by_the_camera_pose(name):
+    for seed in range(3):
+        scene = random_scene(name, 40, (33, 26), seed + 20)
+        generator = seeded(seed)
+        maps = torch.randn(26, 33, 3, generator=generator), torch.randn(26, 33, generator=generator)
+        exact = pose_gradient(REFERENCE, scene, *maps, torch.float64)
+        found = pose_gradient(CPU, scene, *maps, torch.float32)
+        assert found.shape == (4, 4) and found.dtype == torch.float32 and not found[3].any()
+        scale, tolerance = float(exact.abs().max()), POSES.get(name, 1e-4)
+        assert scale > 0 and float((found.double() - exact).abs().max()) <= tolerance * scale
+        assert float((1.01 * found.double() - exact).abs().max()) > tolerance * scale
+
+
+def test_nothing_visible_gives_no_gradient_by_the_pose():
+    scene = random_scene("invisible", 20, (9, 7), 1)
+    assert not pose_gradient(CPU, scene, torch.ones(7, 9, 3), torch.ones(7, 9), torch.float32).any()
+
+
+@pytest.mark.parametrize("chunk", [1, 64, contributions.CHUNK])
+@pytest.mark.parametrize("name", ["plain", "crowded", "off_screen"])
+def test_gradients_have_the_same_bits_whatever_is_kept(name, chunk, monkeypatch):
+    splats, channels, camera = random_scene(name, 80, (50, 37), 3, channels=19)
+    scene, camera = (splats.to(torch.float32), channels.float()), camera.to(torch.float32)
+    maps = torch.randn(37, 50, 19, generator=seeded(1)), torch.randn(37, 50, generator=seeded(2))
+    wanted = gradients(both(CPU, camera), *scene, *maps)
+    monkeypatch.setattr(contributions, "CHUNK", chunk)
+    monkeypatch.setattr(contributions, "_scratch", threading.local())
+    for budget in (0, 2**17, 2**33):
+        found = gradients(both(CpuRasterizer(budget_bytes=budget), camera), *scene, *maps)
+        for key, gradient in wanted.items():
+            assert torch.equal(found[key], gradient), (budget, key)
+
+
+@pytest.fixture
+def made(monkeypatch) -> list[contributions.Contributions]:
+    """The contribution matrices that drawing makes."""
+    seen: list[contributions.Contributions] = []
+
+    class Seen(contributions.Contributions):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            seen.append(self)
+
+    monkeypatch.setattr(cpu_backend, "Contributions", Seen)
+    return seen
+
+
+def test_contributions_are_kept_only_for_a_derivative(made):
+    splats, channels, camera = random_scene("plain", 60, (40, 30), 3)
+    splats, channels, camera = splats.to(torch.float32), channels.float(), camera.to(torch.float32)
+    CPU.draw(splats, channels, camera, CONFIG)
+    CPU.gather(splats, torch.ones(30, 40, 3), camera, CONFIG)
+    assert [matrix.nbytes for matrix in made] == [0, 0]
+    CPU.draw(splats, channels.clone().requires_grad_(), camera, CONFIG)
+    CPU.draw(splats.each(lambda tensor: tensor.clone().requires_grad_()), channels, camera, CONFIG)
+    assert min(matrix.nbytes for matrix in made[2:]) > 10_000
+    CpuRasterizer(budget_bytes=0).draw(splats, channels.clone().requires_grad_(), camera, CONFIG)
+    assert made[4].nbytes == 0
+
+
+def test_without_gradients_around_it_nothing_is_kept_of_splats_that_are_fitted(made):
+    splats, channels, camera = random_scene("plain", 60, (40, 30), 3)
+    fitted = splats.to(torch.float32).each(lambda tensor: tensor.clone().requires_grad_())
+    with torch.no_grad():
+        drawn = CPU.draw(fitted, channels.float(), camera.to(torch.float32), CONFIG)
+    assert not drawn.image.requires_grad and [matrix.nbytes for matrix in made] == [0]
+
+
+def test_a_derivative_twice():
+    """What is kept is good for a second derivative of the same picture."""
+    splats, channels, camera = random_scene("plain", 40, (20, 12), 2)
+    leaf = channels.float().requires_grad_()
+    drawn = CPU.draw(splats.to(torch.float32), leaf, camera.to(torch.float32), CONFIG)
+    first, second = (torch.autograd.grad(drawn.image.sum(), leaf, retain_graph=True)[0] for _ in range(2))
+    assert first.any() and torch.equal(first, second)
