@@ -20,10 +20,6 @@ class Limits:
     gflops: float
     gbytes_per_s: float
 
-    def floor_ms(self, lane_operations: float, megabytes: float) -> float:
-        """The least time for that many operations of one lane each (a multiply-add is one) and that many bytes."""
-        return max(lane_operations / (self.gflops / 2 * 1e6), megabytes / self.gbytes_per_s)
-
 
 @kernel
 def multiply_adds(count, numbers, out):

@@ -105,18 +105,30 @@ def drawing(
     return once, both
 
 
-def floors(work: Work, channels: int, limits: Limits) -> tuple[float, float]:
-    """Milliseconds that drawing and its derivative take at least: arithmetic of every contribution, or bytes.
+@dataclass(frozen=True)
+class Ceiling:
+    """The least milliseconds that a workload takes: by its arithmetic, and by its bytes."""
 
-    Forward 18 + c + 1 operations a contribution, backward 30 + 2 (c + 1); bytes: parameters and visible channels
-    once, pictures once, for the derivative gradients too.
+    arithmetic_ms: float
+    bytes_ms: float
+
+    @property
+    def floor_ms(self) -> float:
+        return max(self.arithmetic_ms, self.bytes_ms)
+
+
+def ceilings(work: Work, channels: int, limits: Limits) -> tuple[Ceiling, Ceiling]:
+    """Of drawing and of its derivative.
+
+    Lane operations a contribution: 19 + c forward, 32 + 2 c backward (a multiply-add is one). Bytes: parameters and
+    visible channels once, pictures once, for the derivative gradients too.
     """
     pixels = work.camera.width * work.camera.height
     megabytes = (work.visible * (44 + 4 * channels) + pixels * 4 * (channels + 1)) / 1e6
-    return (
-        limits.floor_ms(work.contributions * (19.0 + channels), megabytes),
-        limits.floor_ms(work.contributions * (32.0 + 2 * channels), 2 * megabytes),
-    )
+    per_ms = limits.gflops / 2 * 1e6
+    forward = Ceiling(work.contributions * (19 + channels) / per_ms, megabytes / limits.gbytes_per_s)
+    backward = Ceiling(work.contributions * (32 + 2 * channels) / per_ms, 2 * megabytes / limits.gbytes_per_s)
+    return forward, backward
 
 
 def frozen(work: Work, probe: Probe, *, samples: int) -> tuple[dict[str, Timing], list[Ratio], float]:

@@ -94,20 +94,23 @@ def drawings(
         say(f"W{number}: {work.name}, {channels} channels …")
         forward, both = m.drawing(work, peers, channels, probe, samples=samples, budget_s=90)
         cost[channels], once[channels] = both[OURS].median, forward[OURS].median
-        floor_forward, floor_backward = m.floors(work, channels, limits)
+        ceiling, ceiling_back = m.ceilings(work, channels, limits)
         for name in peers:
             first, second = forward[name].median, both[name].median - forward[name].median
-            facts = {"forward ms": first, "backward ms": second}
+            facts: dict[str, float | str] = {"forward ms": first, "backward ms": second}
             if name == OURS:
                 facts |= {
                     "M contributions/s": work.contributions / first / 1e3,
-                    "floor forward": floor_forward,
-                    "floor backward": floor_backward,
+                    "% of multiply-adds": 100 * ceiling.arithmetic_ms / first,
+                    "% of bandwidth": 100 * ceiling.bytes_ms / first,
+                    "floors ms": f"{ceiling.floor_ms:.2f} / {ceiling_back.floor_ms:.2f}",
                     "peak MB": m.peak_megabytes(m.step(peers[OURS], work, channels)),
                 }
                 if channels == 64:
-                    ratios.append(m.lower("forward over its floor, W3", first / floor_forward, 10, 6))
-                    ratios.append(m.lower("backward over its floor, W3", second / floor_backward, 12, 7))
+                    ratios.append(m.lower("forward over its floor, W3", first / ceiling.floor_ms, 10, 6))
+                    ratios.append(
+                        m.lower("backward over its floor, W3", second / ceiling_back.floor_ms, 12, 7)
+                    )
             elif name in GOALS:
                 text = f"{name} over cpu, forward and backward, {channels} channels"
                 ratios.append(m.higher(text, both[name].median / cost[channels], *GOALS[name]))
@@ -145,7 +148,7 @@ def lifting(work: Work, peers: dict[str, Any], probe: Probe, samples: int) -> li
     return [row("W5", 65, name, timing, ms=timing.median) for name, timing in times.items()]
 
 
-def row(workload: str, channels: int, candidate: str, timing: Timing, **facts: float) -> dict[str, Any]:
+def row(workload: str, channels: int, candidate: str, timing: Timing, **facts: float | str) -> dict[str, Any]:
     """One line of the report."""
     counts = {"quiet": timing.quiet, "taken": timing.taken}
     return {"workload": workload, "channels": channels, "candidate": candidate, **facts, **counts}

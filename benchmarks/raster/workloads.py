@@ -67,12 +67,13 @@ def from_file(path: Path, view: int, size: int) -> Work:
 def made_up(n: int, size: int, seed: int = 0) -> Work:
     """n Gaussians seen all at once by a camera of size x size; about 45 contributions a pixel, like a fitted photo.
 
-    Their size follows their number, so that the contributions per pixel stay the same.
+    Their size follows their number, so that the contributions per pixel stay the same until they are smaller than a
+    pixel.
     """
     generator = torch.Generator().manual_seed(seed)
     depth = 2 + 2 * torch.rand(n, generator=generator)
     places = (torch.rand(n, 2, generator=generator) - 0.5) * depth[:, None] * 1.1
-    spread = 2.6 / n**0.5 * torch.exp(0.6 * torch.randn(n, 3, generator=generator) - 0.2)
+    spread = 3.6 / n**0.5 * torch.exp(0.6 * torch.randn(n, 3, generator=generator) - 0.2)
     quats = torch.nn.functional.normalize(torch.randn(n, 4, generator=generator), dim=-1)
     logits = torch.randn(n, generator=generator) * 1.5 - 1.5
     splats = Splats(torch.cat([places, depth[:, None]], 1), quats, spread.log(), logits)
