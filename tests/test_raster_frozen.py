@@ -216,7 +216,7 @@ def small_chunks(monkeypatch):
 
     def cut(entries: int, threads: int = 2) -> None:
         monkeypatch.setattr(contributions, "CHUNK", entries)
-        monkeypatch.setattr(contributions, "_scratch", threading.local())
+        monkeypatch.setattr(contributions, "_scratch", type(contributions._scratch)())
         monkeypatch.setattr(frame, "thread_count", lambda: threads)
 
     return cut
@@ -382,6 +382,19 @@ def test_going_round_never_exceeds_the_budget_and_changes_no_bit(share, small_ch
             assert views.nbytes <= budget
         after_a_round.append(views.nbytes)
     assert after_a_round[0] == after_a_round[-1] and (after_a_round[0] > 0) == (share > 0)
+
+
+def test_a_view_larger_than_what_is_left_is_not_kept():
+    """Also where a backend keeps whole views whatever it is told."""
+    splats, _, cameras = cameras_around(4, (60, 44))
+    wasteful = Counting(CPU)
+    wasteful.freeze = lambda splats, camera, config, **ignored: CPU.freeze(splats, camera, config)
+    sizes = [CPU.freeze(splats, camera, CONFIG).nbytes for camera in cameras]
+    views = FrozenViews(wasteful, splats, cameras, CONFIG, budget_bytes=sizes[0] + sizes[1])
+    assert [view.nbytes for view in views] == sizes
+    assert views.nbytes == sizes[0] + sizes[1]
+    assert views[0] is views[0] and views[1] is views[1]
+    assert views[2] is not views[2] and views[3] is not views[3]
 
 
 def test_a_budget_of_nothing_keeps_no_view():
