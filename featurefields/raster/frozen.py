@@ -29,7 +29,7 @@ class RedrawnView:
         self._camera, self._config = camera, config
         blank = self._splats.means.new_zeros(len(splats), 1)
         self.alpha = rasterizer.draw(self._splats, blank, camera, config).alpha
-        self.nbytes = 0
+        self.nbytes = self.alpha.nbytes
 
     def draw(self, channels: Float[Tensor, "n c"]) -> Float[Tensor, "h w c"]:
         return self._rasterizer.draw(self._splats, channels, self._camera, self._config).image

@@ -102,7 +102,10 @@ class FrozenView(Protocol):
 class Rasterizer(Protocol):
     """A backend. `draw` is linear in `channels`; `gather` is its transpose with the geometry held fixed."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What `--backend` calls it."""
+        ...
 
     def draw(
         self, splats: Splats, channels: Float[Tensor, "n c"], camera: Camera, config: RasterConfig

@@ -36,21 +36,21 @@ class _Draw(torch.autograd.Function):
         )
         array = as_array(channels)
         image = apply(contributions, array)
-        ctx.kept = (contributions, array)
+        ctx.kept = (contributions, geometry, array)
         ctx.pose_type = camera_from_world.dtype
         return torch.from_numpy(image), torch.from_numpy(contributions.alpha)
 
     @staticmethod
     def backward(ctx: Any, g_image: Tensor, g_alpha: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        contributions, channels = ctx.kept
+        contributions, geometry, channels = ctx.kept
         if not (any(ctx.needs_input_grad[:4]) or ctx.needs_input_grad[5]):
             gradient = transpose(contributions, as_array(g_image))
             return (None, None, None, None, torch.from_numpy(gradient), None, None, None, None)
         gradient, moments = derive(contributions, channels, as_array(g_image), as_array(g_alpha))
-        geometry, pose = geometry_gradients(contributions.frame, moments)
+        by_geometry, pose = geometry_gradients(contributions.frame, geometry, moments)
         by_camera = torch.zeros(4, 4, dtype=ctx.pose_type)
         by_camera[:3] = torch.from_numpy(pose)
-        return (*map(torch.from_numpy, geometry), torch.from_numpy(gradient), by_camera, None, None, None)
+        return (*map(torch.from_numpy, by_geometry), torch.from_numpy(gradient), by_camera, None, None, None)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class CpuRasterizer:
         _check(splats, channels)
         image, alpha = _Draw.apply(
             splats.means, splats.quats, splats.log_scales, splats.opacity_logits, channels,
-            camera.camera_from_world, camera, config, self.budget_bytes,
+            camera.camera_from_world, camera, config, self.budget_bytes if torch.is_grad_enabled() else 0,
         )  # type: ignore[misc]  # fmt: skip
         return Raster(image, alpha)
 
@@ -89,7 +89,9 @@ class CpuRasterizer:
     def freeze(
         self, splats: Splats, camera: Camera, config: RasterConfig, *, budget_bytes: int = FROZEN_BYTES
     ) -> CpuView:
-        """See `Rasterizer.freeze`: about 7 bytes per contribution of a Gaussian to a pixel are kept."""
+        """See `Rasterizer.freeze`: about 7 bytes per contribution of a Gaussian to a pixel are kept, and 50 bytes
+        per visible Gaussian, which every view needs whatever the budget.
+        """
         _check(splats, splats.means)
         return CpuView(_contributions(splats, camera, config, budget_bytes))
 

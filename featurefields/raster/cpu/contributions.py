@@ -47,7 +47,7 @@ class Chunk:
         return self.ranks.nbytes + self.weights.nbytes + self.lists.nbytes
 
     def trimmed(self) -> "Chunk":
-        """The chunk itself, or a copy of what is used where a quarter or more of its memory is not."""
+        """The chunk without memory to spare: a copy of its entries where a quarter or more of their room is empty."""
         used = int(self.lists[-1])
         if used > 0.75 * len(self.ranks):
             return self
@@ -64,7 +64,7 @@ class Contributions:
 
     Args:
         frame: the prepared geometry.
-        budget_bytes: entries are kept up to this size; those of the tiles beyond are made anew in every pass.
+        budget_bytes: what is kept in all, the frame included; entries of the tiles beyond are made anew in every pass.
     """
 
     def __init__(self, frame: Frame, budget_bytes: int) -> None:
@@ -72,15 +72,20 @@ class Contributions:
         width, height = frame.size
         self.alpha = np.empty((height, width), np.float32)
         """Coverage (h w), complete after the first pass."""
-        self._budget = budget_bytes // frame.threads
+        self._budget = (budget_bytes - self.fixed_nbytes) // frame.threads
         self._kept: list[list[Chunk]] = [[] for _ in range(frame.threads)]
-        self._full = [False] * frame.threads
+        self._full = [self._budget <= 0] * frame.threads
         self._room = -(-max(16, int(np.diff(frame.starts).max(initial=0))) // 16) * 16
 
     @property
     def nbytes(self) -> int:
         """Bytes of the entries that are kept."""
         return sum(chunk.nbytes for chunks in self._kept for chunk in chunks)
+
+    @property
+    def fixed_nbytes(self) -> int:
+        """Bytes of what has to be kept: the frame and the coverage."""
+        return self.frame.nbytes + self.alpha.nbytes
 
     def complete(self) -> None:
         """Make everything that is kept, and the coverage; afterwards several passes may run at the same time."""
@@ -95,14 +100,15 @@ class Contributions:
             yield chunk
             tile, used = chunk.last_tile, used + chunk.nbytes
         while tile < last:
-            keep = not self._full[part] and used + CHUNK * ENTRY_BYTES <= self._budget
+            keep = not self._full[part]
             chunk = self._weigh(tile, last, _new_entries if keep else _scratch_entries)
             if keep:
                 chunk = chunk.trimmed()
-                kept.append(chunk)
-                used += chunk.nbytes
-            else:
-                self._full[part] = True
+                if used + chunk.nbytes <= self._budget:
+                    kept.append(chunk)
+                    used += chunk.nbytes
+                else:
+                    self._full[part] = True
             yield chunk
             tile = chunk.last_tile
 

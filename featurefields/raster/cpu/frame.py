@@ -33,7 +33,7 @@ class Frame:
     """What drawing and its transpose share for one camera.
 
     Attributes:
-        geometry: the Gaussians.
+        count: how many Gaussians there are (n).
         camera: packed camera and constants (24), see `kernels`.
         size: (width, height).
         order: index of every visible Gaussian, nearest first (v).
@@ -43,7 +43,7 @@ class Frame:
         shares: tile range of every thread, balanced by cost.
     """
 
-    geometry: Geometry
+    count: int
     camera: Array
     size: tuple[int, int]
     order: Array
@@ -55,6 +55,11 @@ class Frame:
     @property
     def tiles_x(self) -> int:
         return -(-self.size[0] // kernels.TILE)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the arrays."""
+        return sum(array.nbytes for array in (self.order, self.ordered, self.starts, self.members))
 
     @property
     def threads(self) -> int:
@@ -106,7 +111,7 @@ def prepare(geometry: Geometry, camera: Camera, config: RasterConfig) -> Frame:
     run_parallel(count, threads)
     members = np.empty(binning.offsets(cursor, starts, shares), np.int32)
     run_parallel(lambda part: binning.fill_tiles(spans[part], cursor[part], members), threads)
-    return Frame(geometry, packed, camera.size, order, ordered, starts, members, shares)
+    return Frame(len(geometry.means), packed, camera.size, order, ordered, starts, members, shares)
 
 
 def _visible(geometry: Geometry, packed: Array, threads: int) -> tuple[Array, Array, Array]:
@@ -114,14 +119,15 @@ def _visible(geometry: Geometry, packed: Array, threads: int) -> tuple[Array, Ar
     n = len(geometry.means)
     rows = np.empty((n, kernels.PROJECTED), np.float32)
     depths, indices = np.empty(n, np.float32), np.empty(n, np.int32)
-    flat = [
-        table.reshape(-1) for table in (geometry.means, geometry.quats, geometry.scales, geometry.opacities)
-    ]
+    means, quats, scales = (table.reshape(-1) for table in (geometry.means, geometry.quats, geometry.scales))
     bounds = [share(n, part, threads) for part in range(threads)]
     counts = [0] * threads
 
     def run(part: int) -> None:
-        counts[part] = project(*flat, packed, *bounds[part], rows, depths, indices)
+        first, last = bounds[part]
+        counts[part] = project(
+            means, quats, scales, geometry.opacities, packed, first, last, rows, depths, indices
+        )
 
     run_parallel(run, threads)
     used = counts[0]

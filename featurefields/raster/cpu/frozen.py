@@ -44,7 +44,7 @@ class CpuView:
 
     @property
     def nbytes(self) -> int:
-        return self._contributions.nbytes
+        return self._contributions.nbytes + self._contributions.fixed_nbytes
 
     def draw(self, channels: Float[Tensor, "n c"]) -> Float[Tensor, "h w c"]:
         return _Apply.apply(channels, self._contributions)  # type: ignore[no-any-return]

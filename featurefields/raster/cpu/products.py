@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from featurefields.raster.cpu.apply import apply_tiles
 from featurefields.raster.cpu.contributions import Contributions
 from featurefields.raster.cpu.derivative import derive_tiles
-from featurefields.raster.cpu.frame import Frame
+from featurefields.raster.cpu.frame import Frame, Geometry
 from featurefields.raster.cpu.kernels import ALPHA_MAX
 from featurefields.raster.cpu.projection_back import MOMENTS, POSE, project_back
 from featurefields.raster.cpu.strongest import measure_tiles, rank_tiles
@@ -59,7 +59,7 @@ def apply(contributions: Contributions, channels: Array) -> Array:
 
 def _collect(frame: Frame, parts: Array, depth: int) -> Array:
     """The threads' sums (threads v c) of visible Gaussians as one table of all Gaussians (n d)."""
-    n = len(frame.geometry.means)
+    n = frame.count
     gathered, rank_of = np.empty((n, depth), np.float32), np.full(n, -1, np.int32)
     rank_of[frame.order] = np.arange(len(frame.order), dtype=np.int32)
     run_parallel(lambda part: add_up(parts, rank_of, *share(n, part, frame.threads), gathered), frame.threads)
@@ -106,9 +106,11 @@ def derive(
     return _collect(frame, parts, depth), moments
 
 
-def geometry_gradients(frame: Frame, moments: Array) -> tuple[tuple[Array, Array, Array, Array], Array]:
+def geometry_gradients(
+    frame: Frame, geometry: Geometry, moments: Array
+) -> tuple[tuple[Array, Array, Array, Array], Array]:
     """Gradients of means, quats, log scales and opacity logits, and of the world-to-camera matrix (3 4)."""
-    g = frame.geometry
+    g = geometry
     outputs = (
         np.zeros_like(g.means),
         np.zeros_like(g.quats),
@@ -116,12 +118,13 @@ def geometry_gradients(frame: Frame, moments: Array) -> tuple[tuple[Array, Array
         np.zeros_like(g.opacities),
     )
     poses = np.zeros((frame.threads, POSE))
-    flat = [output.reshape(-1) for output in outputs]
+    means, quats, scales, opacities = (output.reshape(-1) for output in outputs)
 
     def run(part: int) -> None:
+        first, last = share(len(frame.order), part, frame.threads)
         project_back(
-            moments, frame.ordered, frame.order, *share(len(frame.order), part, frame.threads),
-            g.means, g.quats, g.scales, g.opacities, frame.camera, *flat, poses[part],
+            moments, frame.ordered, frame.order, first, last, g.means, g.quats, g.scales, g.opacities, frame.camera,
+            means, quats, scales, opacities, poses[part],
         )  # fmt: skip
 
     run_parallel(run, frame.threads)
@@ -149,7 +152,7 @@ def strongest(contributions: Contributions, count: int) -> tuple[Array, Array]:
 
 def measure(contributions: Contributions) -> tuple[Array, Array]:
     """Of every Gaussian: the sum of its weights over all pixels (n), and the largest of them (n)."""
-    frame, n = contributions.frame, len(contributions.frame.geometry.means)
+    frame, n = contributions.frame, contributions.frame.count
     totals = np.zeros((frame.threads, len(frame.order)), np.float32)
     peaks = np.zeros_like(totals)
 
