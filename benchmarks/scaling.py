@@ -63,9 +63,10 @@ def measure(*, quick: bool) -> dict[str, list[Point]]:
     probe, cpu = Probe(), CpuRasterizer()
 
     def point(size: int, work: Work, channels: int) -> Point:
+        n, side = str(len(work.splats)), work.camera.width
         once, both = forward(cpu, work, channels), step(cpu, work, channels)
         times = in_turns({"forward": once, "step": both}, probe, samples=9, budget_s=20)
-        megabytes = peak_megabytes(both)
+        megabytes = peak_megabytes("made up", n, channels, "step", side)
         return Point(size, times["forward"].median, times["step"].median, work.contributions, megabytes)
 
     def axis(name: str, sizes: Sequence[int], make: Callable[[int], Point]) -> list[Point]:

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from benchmarks.raster.limits import Limits
@@ -273,18 +272,37 @@ def narrow_registers(folder: str) -> list[Ratio]:
     return [lower(f"AVX2 over AVX-512, {c} channels", narrow[c] / wide[c], 2.2, 1.6) for c in ("3", "64")]
 
 
-def peak_megabytes(call: Callable[[], object]) -> float:
-    """Memory that a call needs beyond what is there before it; NaN where the system does not tell."""
-    try:
-        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
-            file.write("5")  # resets the high-water mark
-        before = _status("VmRSS")
-        call()
-        return (_status("VmHWM") - before) / 1024
-    except OSError:
-        return float(np.nan)
+PEAK = """
+import sys
+from pathlib import Path
+from benchmarks.raster.measurements import CpuRasterizer, forward, status, step
+from benchmarks.raster.workloads import large_work, made_up, small_work
+kind, source, size, channels, call = sys.argv[1:]
+folder = Path(source) if source else None
+work = {"small": lambda: small_work(folder), "large": lambda: large_work(folder),
+        "made up": lambda: made_up(int(source), int(size))}[kind]()
+calls = {"forward": forward, "step": step}
+calls[call](CpuRasterizer(), made_up(50, 32), int(channels))()  # compiled code and thread pools are not the picture's
+ready = calls[call](CpuRasterizer(), work, int(channels))
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # resets the high-water mark
+before = status("VmRSS")
+ready()
+print((status("VmHWM") - before) / 1024)
+"""
 
 
-def _status(key: str) -> float:
+def peak_megabytes(kind: str, source: str, channels: int, call: str, size: int = 0) -> float:
+    """Memory that a call ("forward" or "step") needs beyond its inputs, in a process of its own; NaN where unknown.
+
+    kind: "small" or "large" (source: the folder or ""), "made up" (source: how many Gaussians, and the picture's size).
+    """
+    command = [sys.executable, "-c", PEAK, kind, source, str(size), str(channels), call]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return float(done.stdout.strip().splitlines()[-1]) if done.returncode == 0 else float("nan")
+
+
+def status(key: str) -> float:
+    """Kilobytes of this process by a key of /proc/self/status."""
     with open("/proc/self/status", encoding="ascii") as file:
         return next(float(line.split()[1]) for line in file if line.startswith(key))

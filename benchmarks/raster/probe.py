@@ -11,7 +11,8 @@ from statistics import median
 
 import numpy as np
 
-from featurefields.raster.cpu.kernels import kernel
+from benchmarks.raster.limits import multiply_adds
+from featurefields.simd import GROUP, LANES
 from featurefields.threads import run_parallel, thread_count
 
 TOLERANCE = 1.15
@@ -28,32 +29,29 @@ class Timing:
     taken: int
 
 
-@kernel
-def spin(count, out):
-    x = 1.0
-    for _ in range(count):
-        x = x * 0.999999 + 1e-6
-    out[0] = x
+SPIN = 800_000
+"""Steps of the spin: about a millisecond, so that handing it to the threads does not count."""
 
 
 class Probe:
     """Knows how fast this machine can be."""
 
     def __init__(self) -> None:
-        self._out = [np.zeros(8) for _ in range(thread_count())]
+        self._numbers = np.full(LANES, 1e-3, np.float32)
+        self._outs = [np.empty(LANES * GROUP, np.float32) for _ in range(thread_count())]
         self._best = float("inf")
-        for _ in range(60):
+        for _ in range(40):
             self.look()
 
     def look(self) -> float:
         """Seconds that the spin takes now, relative to the fastest ever seen."""
         started = time.perf_counter()
-        run_parallel(lambda part: spin(40_000, self._out[part]), len(self._out))
+        run_parallel(lambda part: multiply_adds(SPIN, self._numbers, self._outs[part]), len(self._outs))
         seconds = time.perf_counter() - started
         self._best = min(self._best, seconds)
         return seconds / self._best
 
-    def wait_for_quiet(self, patience_s: float = 2.0) -> None:
+    def wait_for_quiet(self, patience_s: float = 0.5) -> None:
         """Return when the machine is quiet, or when that takes too long."""
         deadline = time.perf_counter() + patience_s
         while self.look() > TOLERANCE and time.perf_counter() < deadline:

@@ -27,8 +27,8 @@ def measure(folder: Path | None, *, quick: bool) -> dict[str, Any]:
     limits, probe, samples = measure_limits(), Probe(), 7 if quick else 21
     small, large = small_work(folder), large_work(folder)
     peers, absent = candidates(quick=quick)
-    rows, ratios = drawings(small, peers, limits, probe, samples)
-    rows += large_drawing(large, peers, probe, samples) + lifting(small, peers, probe, samples)
+    rows, ratios = drawings(small, folder, peers, limits, probe, samples)
+    rows += large_drawing(large, folder, peers, probe, samples) + lifting(small, peers, probe, samples)
     say("W6: frozen geometry …")
     times, found, megabytes = m.frozen(small, probe, samples=samples)
     rows += [row("W6", 64, f"{OURS}, {name}", timing, ms=timing.median) for name, timing in times.items()]
@@ -84,7 +84,7 @@ def _gsplat() -> Any:
 
 
 def drawings(
-    work: Work, peers: dict[str, Any], limits: Limits, probe: Probe, samples: int
+    work: Work, folder: Path | None, peers: dict[str, Any], limits: Limits, probe: Probe, samples: int
 ) -> tuple[list[dict[str, Any]], list[m.Ratio]]:
     """W1 to W3."""
     rows, ratios = [], []
@@ -92,7 +92,7 @@ def drawings(
     once: dict[int, float] = {}
     for number, channels in enumerate((3, 16, 64), start=1):
         say(f"W{number}: {work.name}, {channels} channels …")
-        forward, both = m.drawing(work, peers, channels, probe, samples=samples, budget_s=90)
+        forward, both = m.drawing(work, peers, channels, probe, samples=samples, budget_s=40)
         cost[channels], once[channels] = both[OURS].median, forward[OURS].median
         ceiling, ceiling_back = m.ceilings(work, channels, limits)
         for name in peers:
@@ -104,7 +104,7 @@ def drawings(
                     "% of multiply-adds": 100 * ceiling.arithmetic_ms / first,
                     "% of bandwidth": 100 * ceiling.bytes_ms / first,
                     "floors ms": f"{ceiling.floor_ms:.2f} / {ceiling_back.floor_ms:.2f}",
-                    "peak MB": m.peak_megabytes(m.step(peers[OURS], work, channels)),
+                    "peak MB": m.peak_megabytes("small", str(folder or ""), channels, "step"),
                 }
                 if channels == 64:
                     ratios.append(m.lower("forward over its floor, W3", first / ceiling.floor_ms, 10, 6))
@@ -122,7 +122,9 @@ def drawings(
     return rows, ratios
 
 
-def large_drawing(work: Work, peers: dict[str, Any], probe: Probe, samples: int) -> list[dict[str, Any]]:
+def large_drawing(
+    work: Work, folder: Path | None, peers: dict[str, Any], probe: Probe, samples: int
+) -> list[dict[str, Any]]:
     """W4."""
     say(f"W4: {work.name}, 64 channels …")
     calls = {
@@ -131,7 +133,7 @@ def large_drawing(work: Work, peers: dict[str, Any], probe: Probe, samples: int)
     times = m.in_turns(calls, probe, samples=samples, budget_s=30)
     rows = [row("W4", 64, name, timing, **{"forward ms": timing.median}) for name, timing in times.items()]
     rows[0]["M contributions/s"] = work.contributions / times[OURS].median / 1e3
-    rows[0]["peak MB"] = m.peak_megabytes(calls[OURS])
+    rows[0]["peak MB"] = m.peak_megabytes("large", str(folder or ""), 64, "forward")
     return rows
 
 

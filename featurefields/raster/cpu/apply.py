@@ -8,7 +8,7 @@ weight in a group left out), what remains four at a time with pixels across the 
 
 import numpy as np
 
-from featurefields.raster.cpu.blocks import corner, write_block
+from featurefields.raster.cpu.blocks import clear_row, copy_row, corner, write_block
 from featurefields.raster.cpu.kernels import BLOCKS, GROUPS, PIXELS, kernel, piece
 from featurefields.simd import (
     GROUP,
@@ -137,3 +137,13 @@ def apply_tiles(
             apply_block(values, start, count, width_c, table, offsets, places, listed, picture, lanes)
             left, top = corner(tile, tiles_x, block)
             write_block(picture, width_c, depth, left, top, width, height, pictures)
+
+
+@kernel
+def pad_rows(channels, first, last, table):
+    """Rows first..last-1 of channels (n d) into table (n c), d <= c, filled up with zeros."""
+    depth, width_c = channels.shape[1], table.shape[1]
+    source, target = channels.reshape(-1), table.reshape(-1)
+    for row in range(first, last):
+        copy_row(source, row * depth, target, row * width_c, depth)
+        clear_row(target, row * width_c + depth, width_c - depth)

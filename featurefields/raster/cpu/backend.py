@@ -15,7 +15,7 @@ from featurefields.errors import UnavailableError
 from featurefields.raster.cpu.contributions import Contributions
 from featurefields.raster.cpu.frame import Geometry, prepare
 from featurefields.raster.cpu.frozen import CpuView, as_array
-from featurefields.raster.cpu.products import apply, derive, geometry_gradients, transpose
+from featurefields.raster.cpu.products import apply, derive, geometry_gradients, padded, transpose
 from featurefields.raster.interface import FROZEN_BYTES, Raster, RasterConfig
 from featurefields.splats import Splats
 
@@ -34,19 +34,19 @@ class _Draw(torch.autograd.Function):
         contributions = Contributions(
             prepare(geometry, camera, config), budget_bytes if any(ctx.needs_input_grad) else 0
         )
-        array = as_array(channels)
-        image = apply(contributions, array)
-        ctx.kept = (contributions, geometry, array)
+        table = padded(as_array(channels), contributions.frame.threads)
+        image = apply(contributions, table, channels.shape[1])
+        ctx.kept = (contributions, geometry, table)
         ctx.pose_type = camera_from_world.dtype
         return torch.from_numpy(image), torch.from_numpy(contributions.alpha)
 
     @staticmethod
     def backward(ctx: Any, g_image: Tensor, g_alpha: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        contributions, geometry, channels = ctx.kept
+        contributions, geometry, table = ctx.kept
         if not (any(ctx.needs_input_grad[:4]) or ctx.needs_input_grad[5]):
             gradient = transpose(contributions, as_array(g_image))
             return (None, None, None, None, torch.from_numpy(gradient), None, None, None, None)
-        gradient, moments = derive(contributions, channels, as_array(g_image), as_array(g_alpha))
+        gradient, moments = derive(contributions, table, as_array(g_image), as_array(g_alpha))
         by_geometry, pose = geometry_gradients(contributions.frame, geometry, moments)
         by_camera = torch.zeros(4, 4, dtype=ctx.pose_type)
         by_camera[:3] = torch.from_numpy(pose)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from featurefields.raster.cpu.contributions import Contributions
-from featurefields.raster.cpu.products import apply, measure, strongest, transpose
+from featurefields.raster.cpu.products import apply, measure, padded, strongest, transpose
 from featurefields.raster.interface import Contributors, Visibility
 
 
@@ -27,7 +27,8 @@ class _Apply(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, channels: Tensor, contributions: Contributions) -> Tensor:
         ctx.contributions = contributions
-        return torch.from_numpy(apply(contributions, as_array(channels)))
+        table = padded(as_array(channels), contributions.frame.threads)
+        return torch.from_numpy(apply(contributions, table, channels.shape[1]))
 
     @staticmethod
     def backward(ctx: Any, g_image: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]

@@ -10,10 +10,18 @@ from featurefields.simd import GROUP, constant_vector
 # No reassociation: results do not depend on how the compiler groups sums.
 _FAST_MATH = {"contract", "nsz", "arcp", "nnan", "ninf", "afn"}
 
-kernel = njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST_MATH, boundscheck=False)
+_COMMON = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": _FAST_MATH,
+    "boundscheck": False,
+    "no_cfunc_wrapper": True,
+}
+
+kernel = njit(cache=True, **_COMMON)
 """Decorator of every kernel: compiled once, kept on disk, runs without the interpreter lock."""
 
-piece = njit(nogil=True, error_model="numpy", fastmath=_FAST_MATH, boundscheck=False, forceinline=True)
+piece = njit(forceinline=True, no_cpython_wrapper=True, **_COMMON)
 """Decorator of what kernels are made of: becomes part of its caller, so that no call counts array references."""
 
 TILE = 16

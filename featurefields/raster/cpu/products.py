@@ -3,12 +3,10 @@
 Letters: n Gaussians · v visible ones · c channels · h w pixels · k contributors.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from featurefields.raster.cpu.apply import apply_tiles
+from featurefields.raster.cpu.apply import apply_tiles, pad_rows
 from featurefields.raster.cpu.contributions import Contributions
 from featurefields.raster.cpu.derivative import derive_tiles
 from featurefields.raster.cpu.frame import Frame, Geometry
@@ -21,36 +19,32 @@ from featurefields.threads import run_parallel, share
 Array = NDArray
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Channel rows as the kernels read them: a table (rows c), c a multiple of 4, and the row of every rank (v)."""
-
-    table: Array
-    row_of_rank: Array
-
-
-def _rows(channels: Array, order: Array) -> _Rows:
-    """The channels themselves where their width allows, else the visible ones in depth order, padded with zeros."""
-    depth = channels.shape[1]
+def padded(channels: Array, threads: int) -> Array:
+    """Channels (n d) as the kernels read them: (n c), c a multiple of 4; the same array where d is one."""
+    n, depth = channels.shape
     if depth % 4 == 0 and depth > 0:
-        return _Rows(channels, order)
-    table = np.zeros((len(order), -(-max(1, depth) // 4) * 4), np.float32)
-    table[:, :depth] = channels[order]
-    return _Rows(table, np.arange(len(order), dtype=np.int32))
+        return channels
+    table = np.empty((n, -(-max(1, depth) // 4) * 4), np.float32)
+
+    def run(part: int) -> None:
+        first, last = share(n, part, threads)
+        pad_rows(channels, first, last, table)
+
+    run_parallel(run, threads)
+    return table
 
 
-def apply(contributions: Contributions, channels: Array) -> Array:
-    """W times channels (n c): a picture (h w c)."""
+def apply(contributions: Contributions, table: Array, depth: int) -> Array:
+    """W times the first `depth` columns of a padded table: a picture (h w depth)."""
     frame = contributions.frame
     width, height = frame.size
-    image = np.empty((height, width, channels.shape[1]), np.float32)
-    rows = _rows(channels, frame.order)
+    image = np.empty((height, width, depth), np.float32)
 
     def run(part: int) -> None:
         for chunk in contributions.chunks(part):
             apply_tiles(
                 *chunk.entries, frame.starts, frame.members, chunk.first_tile, chunk.last_tile, frame.tiles_x,
-                width, height, rows.table, rows.row_of_rank, image,
+                width, height, table, frame.order, image,
             )  # fmt: skip
 
     run_parallel(run, frame.threads)
@@ -86,19 +80,17 @@ def transpose(contributions: Contributions, maps: Array) -> Array:
     return _collect(frame, parts, depth)
 
 
-def derive(
-    contributions: Contributions, channels: Array, g_image: Array, g_alpha: Array
-) -> tuple[Array, Array]:
-    """Channel gradients (n c) and, per thread, moments (threads v 8)."""
-    frame, depth = contributions.frame, channels.shape[1]
-    rows, parts = _rows(channels, frame.order), _parts(frame, depth)
+def derive(contributions: Contributions, table: Array, g_image: Array, g_alpha: Array) -> tuple[Array, Array]:
+    """Gradients (n c) of the c channels at the head of a padded table and, per thread, moments (threads v 8)."""
+    frame, depth = contributions.frame, g_image.shape[2]
+    parts = _parts(frame, depth)
     moments = np.zeros((frame.threads, len(frame.order), MOMENTS), np.float32)
 
     def run(part: int) -> None:
         for chunk in contributions.chunks(part):
             derive_tiles(
                 *chunk.entries, frame.starts, frame.members, chunk.first_tile, chunk.last_tile, frame.tiles_x,
-                *frame.size, frame.camera[ALPHA_MAX], frame.ordered, rows.table, rows.row_of_rank,
+                *frame.size, frame.camera[ALPHA_MAX], frame.ordered, table, frame.order,
                 g_image, g_alpha, parts[part], moments[part],
             )  # fmt: skip
 
