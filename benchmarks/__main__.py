@@ -1,5 +1,6 @@
 """`python -m benchmarks [NAME …]`: run one benchmark, or list them; without a name, `quality` on the demo scene."""
 
+import os
 import sys
 from importlib import import_module
 
@@ -15,6 +16,8 @@ def main() -> int:
     if name not in BENCHMARKS:
         print("benchmarks:", *(f"  {key}: {what}" for key, what in BENCHMARKS.items()), sep="\n")
         return 0 if name in ("-h", "--help") else 2
+    # as `ff` does, before torch is loaded: idle OpenMP threads must not spin beside the rasterizer's
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     return import_module(f"benchmarks.{name}").main(rest)
 
 

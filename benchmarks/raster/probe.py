@@ -61,7 +61,8 @@ class Probe:
 def in_turns(
     candidates: Mapping[str, Callable[[], object]], probe: Probe, *, samples: int, budget_s: float
 ) -> dict[str, Timing]:
-    """Time every candidate `samples` times, one after the other in every round.
+    """Time every candidate until `samples` of it were quiet, one after the other in every round; four times as many
+    rounds at most.
 
     A candidate stops being called when its own samples took more than its share of `budget_s`; it is called at least
     twice. The first call of each is not counted.
@@ -70,10 +71,11 @@ def in_turns(
     for call in candidates.values():
         call()
     share = budget_s / max(1, len(candidates))
-    for _ in range(samples):
+    for _ in range(4 * samples):
         for name, call in candidates.items():
             spent = sum(seconds for seconds, _ in taken[name])
-            if len(taken[name]) >= 2 and spent > share:
+            enough = sum(quiet for _, quiet in taken[name]) >= samples
+            if enough or (len(taken[name]) >= 2 and spent > share):
                 continue
             probe.wait_for_quiet()
             before = probe.look()

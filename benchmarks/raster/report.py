@@ -10,9 +10,6 @@ from typing import Any
 
 BASELINE = Path(__file__).parent / "baseline.json"
 
-SLACK = 0.25
-"""The gate lets a ratio be this much worse than in the baseline."""
-
 COLUMNS = (
     "workload", "channels", "candidate", "forward ms", "backward ms", "ms", "M contributions/s", "% of multiply-adds",
     "% of bandwidth", "floors ms", "peak MB", "quiet", "taken",
@@ -57,7 +54,7 @@ def show(report: dict[str, Any]) -> None:
 
 
 def gate(report: dict[str, Any], baseline: Path = BASELINE) -> int:
-    """1 when a ratio is worse than the baseline's by more than SLACK."""
+    """1 when a ratio is worse than the baseline's by more than its slack."""
     known = json.loads(baseline.read_text("utf-8")) if baseline.exists() else {}
     wanted = known.get(report["registers"])
     if wanted is None:
@@ -66,9 +63,9 @@ def gate(report: dict[str, Any], baseline: Path = BASELINE) -> int:
     worse = []
     for ratio in report["ratios"]:
         if ratio["name"] in wanted:
-            before = wanted[ratio["name"]]["value"]
-            low = ratio["better"] == "higher" and ratio["value"] < before * (1 - SLACK)
-            high = ratio["better"] == "lower" and ratio["value"] > before * (1 + SLACK)
+            before, slack = wanted[ratio["name"]]["value"], ratio["slack"]
+            low = ratio["better"] == "higher" and ratio["value"] < before * (1 - slack)
+            high = ratio["better"] == "lower" and ratio["value"] > before * (1 + slack)
             if low or high:
                 worse.append(f"{ratio['name']}: {ratio['value']:.2f}, baseline {before:.2f}")
     print("gate:", "; ".join(worse) if worse else f"{len(wanted)} ratios as good as the baseline's")

@@ -107,9 +107,9 @@ def drawings(
                     "peak MB": m.peak_megabytes("small", str(folder or ""), channels, "step"),
                 }
                 if channels == 64:
-                    ratios.append(m.lower("forward over its floor, W3", first / ceiling.floor_ms, 10, 6))
+                    ratios.append(m.over_floor("forward over its floor, W3", first / ceiling.floor_ms, 10, 6))
                     ratios.append(
-                        m.lower("backward over its floor, W3", second / ceiling_back.floor_ms, 12, 7)
+                        m.over_floor("backward over its floor, W3", second / ceiling_back.floor_ms, 12, 7)
                     )
             elif name in GOALS:
                 text = f"{name} over cpu, forward and backward, {channels} channels"
