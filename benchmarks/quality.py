@@ -93,7 +93,8 @@ def fitted_field(scene, options: argparse.Namespace, rasterizer):
     from featurefields.fitting.densify import DensifyConfig
     from featurefields.vision.select import choose_extractor
     from featurefields_cli.console import Console
-    from featurefields_cli.fit import fit_appearance, lift_features
+    from featurefields_cli.features import lift_features
+    from featurefields_cli.fit import fit_appearance
     from featurefields_cli.inputs import load_field
 
     console = Console()

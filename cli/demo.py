@@ -52,7 +52,8 @@ def run(options: DemoOptions, console: Console) -> Summary:
     from featurefields_assets import demo_scene
 
     from .edit import apply_all, write_edited
-    from .fit import fit_appearance, lift_features, write_result
+    from .features import lift_features
+    from .fit import fit_appearance, write_result
     from .photos import click_of
     from .segment import write_selection_results
 
