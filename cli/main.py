@@ -33,6 +33,7 @@ COMMANDS = {
     "fit": (".fit", "photos to a feature field: colours, reflections and features"),
     "segment": (".segment", "choose Gaussians with clicks, boxes, masks or text"),
     "edit": (".edit", "recolour, remove or roughen what is selected, without loss"),
+    "eval": (".eval", "measure a field against its photos and, where there is any, ground truth"),
     "render": (".render", "draw views and layers of a field to PNG files"),
     "export": (".export", "write a field, or a part of it, as an ordinary 3DGS .ply"),
     "info": (".info", "say what a field, .ply, selection or folder of photos holds"),
