@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tiny_fields import part
+from tiny_truth import truth_field, truth_scene
 
 from benchmarks import quality, scaling
 from benchmarks.__main__ import BENCHMARKS
@@ -14,8 +16,9 @@ from benchmarks.raster.probe import summary
 from benchmarks.raster.report import gate, save_baseline, show
 from benchmarks.raster.torch_peers import BatchedTorch, GsplatTorch
 from benchmarks.raster.workloads import made_up
-from featurefields.raster import RasterConfig
+from featurefields.raster import RasterConfig, choose_rasterizer
 from featurefields.raster.reference import ReferenceRasterizer
+from featurefields.readers import read_scene
 
 
 def test_quality_measures_every_object_of_the_demo_scene(tmp_path: Path, demo_scene: Path, capsys):
@@ -28,16 +31,18 @@ def test_quality_measures_every_object_of_the_demo_scene(tmp_path: Path, demo_sc
     for row in found["objects"]:
         assert 0 <= row["iou"] <= row["oracle"] + 0.05 and row["oracle"] <= 1
         assert all(math.isfinite(row[key]) for key in ("photo_psnr", "before_db", "after_db"))
-    assert "single click mIoU" in capsys.readouterr().out
+    assert "single click mIoU" in capsys.readouterr().out and found["facts"]["single click mIoU"] > 0
 
 
-@pytest.mark.parametrize(("errors", "expected"), [([0.01], 20.0), ([0.0], 120.0), ([1.0, 1.0], 0.0)])
-def test_decibels(errors: list[float], expected: float):
-    assert quality.decibel(errors) == pytest.approx(expected)
-
-
-def test_no_pixels_are_no_number():
-    assert math.isnan(quality.decibel([]))
+def test_gaussians_of_an_object_are_those_that_show_it(tmp_path: Path):
+    """Every Gaussian of a ball belongs to it by the true masks, and hardly any other does."""
+    field = truth_field()
+    scene = read_scene(truth_scene(tmp_path / "scene", field), normalise=False)
+    red = quality.true_gaussians(field, scene, 1, choose_rasterizer("cpu"))
+    seen = red[part("red")].float().mean()
+    assert seen > 0.8 and red[~part("red")].float().mean() < 0.05
+    before, after = quality.reflections(field, scene, 1, choose_rasterizer("cpu"))
+    assert after > before + 6  # the truth is the field's own matter
 
 
 def test_every_listed_benchmark_is_there():

@@ -3,44 +3,14 @@
 import math
 from pathlib import Path
 
-import pytest
 import torch
 from tiny_fields import photograph, picture, two_balls, views_of
 
 from featurefields.evaluation.heldout import held_out_psnr, mean
-from featurefields.evaluation.metrics import iou, psnr
 from featurefields.raster import choose_rasterizer
 from featurefields.readers import read_scene
 
 CPU = choose_rasterizer("cpu")
-
-
-class TestPsnr:
-    @pytest.mark.parametrize("error, decibel", [(0.1, 20.0), (0.01, 40.0), (1.0, 0.0)])
-    def test_known_values(self, error: float, decibel: float):
-        a = torch.zeros(4, 5, 3)
-        assert psnr(a, a + error) == pytest.approx(decibel, abs=1e-3)
-
-    def test_pictures_are_clipped_first(self):
-        a = torch.full((2, 2, 3), 1.0)
-        assert psnr(a + 5.0, a) == psnr(a, a) == pytest.approx(120.0)
-        assert psnr(a - 9.0, a) == pytest.approx(0.0)
-
-    def test_only_masked_pixels_count(self):
-        a, b = torch.zeros(2, 2, 3), torch.zeros(2, 2, 3)
-        b[0, 0], b[1, 1] = 0.1, 0.9
-        mask = torch.tensor([[True, False], [False, False]])
-        assert psnr(a, b, mask) == pytest.approx(20.0, abs=1e-3)
-        assert psnr(a, b, ~mask) < 10.0
-        assert math.isnan(psnr(a, b, torch.zeros(2, 2, dtype=torch.bool)))
-
-
-class TestIou:
-    def test_known_values(self):
-        a = torch.tensor([[True, True, False, False]])
-        b = torch.tensor([[False, True, True, False]])
-        assert iou(a, b) == pytest.approx(1 / 3) and iou(a, a) == 1.0 and iou(a, ~a) == 0.0
-        assert math.isnan(iou(a & ~a, a & ~a))
 
 
 class TestHeldOut:

@@ -97,7 +97,7 @@ def measure_colour(
         )
     regions = regions_of(objects)
     tallies = [_Tally(region) for region in regions]
-    pools: dict[str, list[Tensor]] = {name: [] for name in ("ids", *POOLED)}
+    pools = {name: [torch.zeros(0)] for name in POOLED} | {"ids": [torch.zeros(0, dtype=torch.int32)]}
     for view in scene.split("test"):
         ids = instance_ids(view)
         drawn = render(field, view.camera.to(field.splats.means), rasterizer=rasterizer, heads=("rgb",))
@@ -109,7 +109,7 @@ def measure_colour(
         for name in POOLED:
             pools[name].append(maps[name].flatten())
         on_view()
-    pooled = {name: torch.cat(values) if values else torch.zeros(0) for name, values in pools.items()}
+    pooled = {name: torch.cat(values) for name, values in pools.items()}
     rows = RegionRows.of(regions, [tally.row(pooled, highlight) for tally in tallies])
     pairs = [(row.roughness, row.true_roughness) for row in rows.objects]
     return ColourReport(rows, rank_correlation([a for a, _ in pairs], [b for _, b in pairs]))

@@ -6,7 +6,7 @@ Letters: h w pixels · `...` any batch of pixels.
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Int
@@ -94,6 +94,7 @@ def regions_of(objects: Sequence[SceneObject]) -> tuple[Region, ...]:
     return (*wide, *(Region(entry.name, (entry.id,), entry.material, object=True) for entry in objects))
 
 
+@runtime_checkable
 class Measured(Protocol):
     """A frozen dataclass of numbers that belong to something."""
 
