@@ -9,7 +9,7 @@ what a view shows beyond the drawn average, averaged over the Gaussian's pixels,
 functions of the reflected viewing direction.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -17,23 +17,18 @@ from torch import Tensor
 
 from featurefields.errors import FittingError
 from featurefields.field import FeatureField
-from featurefields.heads.directional import DirectionalHead
+from featurefields.lifting.maps import Maps, counted, weighted
+from featurefields.lifting.moments import SEEN, Moments, basis_of
+from featurefields.lifting.solution import with_directional
 from featurefields.maths.compositing import over_alpha
 from featurefields.raster import FROZEN_BYTES, FrozenView, FrozenViews, RasterConfig, Rasterizer
 from featurefields.scene import View
-
-Maps = Mapping[str, Callable[[], Float[Tensor, "h w d"]]]
-"""View name → a function that makes the view's feature picture at its camera's size; called when needed."""
 
 RIDGE = 0.1
 """Ridge of the directional regression, relative to the mean variance of the directional functions."""
 
 
-def _masked(view: View, pixels: Float[Tensor, "h w c"]) -> Float[Tensor, "h w c"]:
-    mask = view.picture.mask()
-    return pixels if mask is None else pixels * mask[..., None].to(pixels)
-
-
+@torch.no_grad()
 def uplift_mean(
     field: FeatureField,
     views: Sequence[View],
@@ -51,26 +46,24 @@ def uplift_mean(
     Raises:
         FittingError: there is no view to lift from.
     """
-    if not views:
-        raise FittingError("there is no view to lift features from; give at least one photo with a pose")
-    splats, total, weight = field.splats, None, None
+    refuse_nothing(views)
+    splats, total = field.splats, None
     for place, view in enumerate(views):
-        picture = maps[view.name]().to(splats.means)
-        drawn = _masked(view, torch.cat([picture, torch.ones_like(picture[..., :1])], dim=-1))
+        drawn = weighted(maps[view.name](), counted(view, splats.means).to(splats.means))
         if frozen is not None:
             gathered = frozen[place].gather(drawn)
         else:
             gathered = rasterizer.gather(splats, drawn, view.camera.to(splats.means), config)
-        total = gathered if total is None else total + gathered
+        total = gathered if total is None else total.add_(gathered)
         on_view()
     assert total is not None
     total, weight = total[:, :-1], total[:, -1]
-    seen = weight > 1e-6
-    return torch.where(seen[:, None], total / weight.clamp(min=1e-6)[:, None], 0.0), torch.where(
-        seen, weight, 0.0
-    )
+    seen = weight > SEEN
+    mean = torch.where(seen[:, None], total / weight.clamp(min=SEEN)[:, None], 0.0)
+    return mean, torch.where(seen, weight, 0.0)
 
 
+@torch.no_grad()
 def uplift(
     field: FeatureField,
     views: Sequence[View],
@@ -85,45 +78,40 @@ def uplift(
 ) -> FeatureField:
     """The field with a `DirectionalHead` called `name` whose columns are lifted from the maps; two passes over them.
 
-    Frozen views are kept between the passes as far as `budget_bytes` go. `on_view` is called 2 v times.
+    Degree 0 gives a `DirectHead`, the mean alone, in one pass. Frozen views are kept between the passes as far as
+    `budget_bytes` go. `on_view` is called once a view and pass.
 
     Raises:
         FittingError: there is no view to lift from.
     """
     splats = field.splats
-    head = DirectionalHead(name, degree)
     cameras = [view.camera.to(splats.means) for view in views]
-    frozen = FrozenViews(rasterizer, splats, cameras, config, budget_bytes=budget_bytes)
+    frozen = FrozenViews(rasterizer, splats, cameras, config, budget_bytes=budget_bytes if degree else 0)
     mean, _ = uplift_mean(
         field, views, maps, rasterizer=rasterizer, config=config, frozen=frozen, on_view=on_view
     )
-    n, k, d = len(splats), (degree + 1) ** 2 - 1, mean.shape[1]
-    weight = mean.new_zeros(n)
-    first = mean.new_zeros(n, k)
-    second = mean.new_zeros(n, k, k)
-    cross = mean.new_zeros(n, k, d)
-    residual_sum = mean.new_zeros(n, d)
+    if degree == 0:
+        nothing = mean.new_zeros(len(mean), 0)
+        return with_directional(
+            field, name, 0, mean, nothing[..., None].expand(-1, -1, mean.shape[1]), nothing
+        )
+    moments = Moments(mean.new_empty(len(mean), mean.shape[1] + 1), (degree + 1) ** 2 - 1)
     for place, view in enumerate(views):
         seen_from = frozen[place]
         residual = maps[view.name]().to(mean) - over_alpha(seen_from.draw(mean), seen_from.alpha)
-        pixels = _masked(view, torch.cat([residual, torch.ones_like(residual[..., :1])], dim=-1))
-        gathered = seen_from.gather(pixels)
-        lifted, w = gathered[:, :-1], gathered[:, -1]
-        basis = head.basis(splats, cameras[place])
-        weight += w
-        first += w[:, None] * basis
-        second += w[:, None, None] * basis[:, :, None] * basis[:, None, :]
-        cross += basis[:, :, None] * lifted[:, None, :]
-        residual_sum += lifted
+        pixels = weighted(residual, counted(view, mean).to(mean))
+        moments.add(seen_from.gather(pixels), basis_of(degree, splats, cameras[place]))
         on_view()
-    seen = weight > 1e-6
-    safe = weight.clamp(min=1e-6)[:, None]
-    centre = torch.where(seen[:, None], first / safe, 0.0)
-    covariance = second / safe[..., None] - centre[:, :, None] * centre[:, None, :]
-    slope_target = cross / safe[..., None] - centre[:, :, None] * (residual_sum / safe)[:, None, :]
-    ridge = RIDGE * float(covariance[seen].diagonal(dim1=1, dim2=2).mean()) if bool(seen.any()) else 1.0
-    eye = torch.eye(k).to(mean)
-    slopes = torch.linalg.solve(covariance + max(ridge, 1e-6) * eye, slope_target)
-    slopes = torch.where(seen[:, None, None], slopes, 0.0)
-    columns = {name: mean, f"{name}_dep": slopes, f"{name}_centre": centre}
-    return FeatureField(splats.with_columns(**columns), {**field.heads, name: head}, field.about)
+    sums = moments.centred()
+    ridge = RIDGE * sums.spread * torch.eye(sums.centre.shape[1]).to(mean)
+    slopes = torch.linalg.solve(
+        sums.covariance + ridge, sums.crossed[:, 1:] / sums.safe_weight[:, None, None]
+    )
+    slopes = torch.where(sums.seen[:, None, None], slopes, 0.0)
+    return with_directional(field, name, degree, mean, slopes, sums.centre)
+
+
+def refuse_nothing(views: Sequence[View]) -> None:
+    """Raise `FittingError` when there is no view."""
+    if not views:
+        raise FittingError("there is no view to lift features from; give at least one photo with a pose")
