@@ -1,6 +1,7 @@
 """Heads: what they draw and decode, and that a moved field looks the same to moved cameras."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from featurefields.camera import Camera
 from featurefields.errors import UnknownNameError
 from featurefields.field import FeatureField, render
 from featurefields.heads import HEADS, Head, head_from_config
+from featurefields.heads.deferred import DeferredHead
 from featurefields.heads.directional import DirectionalHead
 from featurefields.heads.harmonics import HarmonicsHead
 from featurefields.heads.reflected import ReflectedHead, diffuse_from_logit, logit_from_diffuse
@@ -29,6 +31,13 @@ def example(kind: str, splats: Splats, *, normals: bool = True) -> tuple[Head, S
     if kind == "harmonics":
         return head_from_config(kind, {"degree": 3}), splats.with_columns(harmonics=0.5 * random(16, 3))
     directions = unit_vectors(n, generator).to(splats.means)
+    if kind == "deferred":
+        torch.manual_seed(5)
+        columns = {"f": random(4), "f_code": random(3)}
+        if normals:
+            columns |= {"normals": directions * 3, "roughness": random(1)}
+        head = head_from_config(kind, {"name": "f", "dim": 4, "code": 3, "hidden": 16})
+        return head, splats.with_columns(**columns)
     if kind == "directional":
         k = harmonics_count(2) - 1
         columns = {"f": random(4), "f_dep": random(k, 4), "f_centre": 0.2 * random(k)}
@@ -59,6 +68,7 @@ def scene(seed: int = 1, n: int = 60) -> tuple[Splats, Camera]:
 
 
 LAYERS = {
+    "deferred": {"total": 4, "indep": 4, "dep": 4},
     "direct": {"total": 5, "indep": 5},
     "harmonics": {"total": 3, "indep": 3, "dep": 3},
     "directional": {"total": 4, "indep": 4, "dep": 4},
@@ -111,7 +121,7 @@ def test_heads_survive_json_and_state_dict(kind):
 
 def test_unknown_heads_are_named():
     with pytest.raises(
-        UnknownNameError, match=r"unknown head 'reflectd' .*did you mean 'reflected'.*known: direct"
+        UnknownNameError, match=r"unknown head 'reflectd' .*did you mean 'reflected'.*known: deferred"
     ):
         head_from_config("reflectd", {})
 
@@ -170,7 +180,67 @@ def test_layers_add_up(kind, backend):
         assert dep.min().item() >= 0 and dep.max().item() > 0.05
     else:
         torch.testing.assert_close(layers["total"], layers["indep"] + layers["dep"])
-        assert float(layers["dep"].abs().max()) > 0.05
+        assert float(layers["dep"].detach().abs().max()) > 0.05
+
+
+@pytest.mark.parametrize("kind", [kind for kind in HEADS.entries if kind != "reflected"])
+def test_a_gaussian_by_itself_is_what_its_own_picture_shows(kind):
+    """In the middle of a picture that an opaque Gaussian fills, as seen by cameras that do not look straight at it."""
+    splats, _ = scene()
+    head, splats = example(kind, splats)
+    splats = replace(
+        splats, log_scales=torch.full_like(splats.log_scales, -1.0),
+        opacity_logits=torch.full_like(splats.opacity_logits, 30.0),
+    )  # fmt: skip
+    checked = 0
+    for seed in range(3):
+        camera = scene(seed)[1]
+        together = head.at_gaussians(splats, camera)
+        for row in range(4):
+            alone = splats.select(torch.tensor([row]))
+            (pixel,), (depth,) = camera.project(alone.means)
+            if depth < 0.2:
+                continue
+            off_axis = replace(camera, centre_px=camera.centre_px - pixel + torch.tensor([11.5, 8.5]))
+            layers = render(FeatureField(alone, {"head": head}), off_axis)["head"]
+            checked += 1
+            assert set(layers) == set(together)
+            for name, layer in layers.items():
+                torch.testing.assert_close(layer[8, 11], together[name][row], atol=5e-3, rtol=5e-3)
+    assert checked > 4
+
+
+def test_uncovered_pixels_show_no_features():
+    for kind in ("deferred", "direct", "directional"):
+        splats, camera = scene(n=8)
+        head, splats = example(kind, splats)
+        rendering = render(FeatureField(splats, {"f": head}), camera)
+        bare = rendering.alpha == 0
+        assert bare.any() and not bare.all()
+        assert not any(layer[bare].any() for layer in rendering["f"].values())
+
+
+def test_a_deferred_head_that_starts_at_nothing_learns_to_depend_on_the_view():
+    splats, camera = scene()
+    head, splats = example("deferred", splats)
+    assert isinstance(head, DeferredHead)
+    head.start_at_nothing()
+    layers = render(FeatureField(splats, {"f": head}), camera)["f"]
+    assert not layers["dep"].any() and torch.equal(layers["total"], layers["indep"])
+    layers["dep"].sum().backward()
+    assert head.network[-1].weight.grad.any()
+
+
+def test_a_deferred_head_without_normals_sees_directions_and_without_roughness_mirrors():
+    splats, camera = scene()
+    head, bare = example("deferred", splats, normals=False)
+    alone = head.at_gaussians(bare, camera)["dep"]
+    smooth = bare.with_columns(roughness=torch.full((len(bare), 1), -40.0))
+    torch.testing.assert_close(head.at_gaussians(smooth, camera)["dep"], alone)
+    rough = bare.with_columns(roughness=torch.full((len(bare), 1), 3.0))
+    assert not torch.allclose(head.at_gaussians(rough, camera)["dep"], alone, atol=1e-3)
+    moved = replace(camera, world_from_camera=scene(2)[1].world_from_camera)
+    assert not torch.allclose(head.at_gaussians(bare, moved)["dep"], alone, atol=1e-3)
 
 
 def test_direct_heads_show_the_mean_of_their_column(backend):

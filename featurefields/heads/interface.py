@@ -37,6 +37,15 @@ class Head(nn.Module, ABC):
     def decode(self, pixels: Float[Tensor, "h w c"], alpha: Float[Tensor, "h w"], camera: Camera) -> Layers:
         """Layers from the drawn channels (premultiplied by alpha, as the rasterizer gives them)."""
 
+    def at_gaussians(self, splats: Splats, camera: Camera) -> Layers:
+        """The layers of every Gaussian by itself, each (n d), as `camera` sees it where nothing else is.
+
+        Right for heads whose `decode` looks at no pixel's direction; others replace it.
+        """
+        channels = self.splat(splats, camera)
+        layers = self.decode(channels[:, None], channels.new_ones(len(channels), 1), camera)
+        return {name: layer[:, 0] for name, layer in layers.items()}
+
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """JSON-able keyword arguments that rebuild this head; its tensors are in `state_dict()`."""

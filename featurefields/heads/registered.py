@@ -9,6 +9,7 @@ HEADS = Registry(
     kind="head",
     group="featurefields.heads",
     entries={
+        "deferred": "featurefields.heads.deferred:DeferredHead",
         "direct": "featurefields.heads.direct:DirectHead",
         "directional": "featurefields.heads.directional:DirectionalHead",
         "harmonics": "featurefields.heads.harmonics:HarmonicsHead",
