@@ -15,6 +15,7 @@ from torch import Tensor
 from featurefields.camera import Camera
 from featurefields.heads.interface import Head, Layers
 from featurefields.maths.compositing import over_alpha
+from featurefields.maths.cosine import CosineSpace
 from featurefields.maths.similarity import Similarity
 from featurefields.raster import RasterConfig, Rasterizer, choose_rasterizer
 from featurefields.splats import Splats
@@ -43,6 +44,12 @@ class About:
     feature_mean: Float[Tensor, "D"] | None = None
     feature_basis: Float[Tensor, "d D"] | None = None
     notes: Mapping[str, object] = field(default_factory=dict)
+
+    def cosine_space(self, dim: int) -> CosineSpace:
+        """Cosines of the extracted features; of stored ones of `dim` numbers where nothing else is known."""
+        if self.feature_mean is None or self.feature_basis is None:
+            return CosineSpace.plain(dim)
+        return CosineSpace.of(self.feature_mean, self.feature_basis)
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from featurefields.camera import Camera
 from featurefields.errors import PromptError
-from featurefields.field import About, FeatureField
+from featurefields.field import FeatureField
+from featurefields.maths.cosine import CosineSpace
 from featurefields.maths.neighbours import nearest
 from featurefields.raster import RasterConfig, Rasterizer, choose_rasterizer
 from featurefields.segmentation.grouping import NEIGHBOURS, REACH, path_scores, stable_threshold
 from featurefields.segmentation.prompts import RADIUS_PX, Click, Hit, hit
-from featurefields.segmentation.scores import CosineSpace, similarity, stored_features
+from featurefields.segmentation.scores import similarity, stored_features
 from featurefields.segmentation.select import SelectConfig, select
 from featurefields.selection import Selection
 from featurefields.splats import Splats, concatenate
@@ -191,30 +192,9 @@ class TestThreshold:
             assert 0.35 <= stable_threshold(scores, torch.ones(5), low=0.35, high=0.9) <= 0.9
 
 
-class TestCosines:
-    def about(self, generator: torch.Generator) -> About:
-        basis = torch.linalg.qr(torch.randn(12, 5, generator=generator)).Q.T.contiguous()
-        return About(feature_mean=torch.randn(12, generator=generator), feature_basis=basis)
-
-    def test_they_are_cosines_of_the_extracted_features(self):
-        generator = seeded(1)
-        about = self.about(generator)
-        a, b = torch.randn(30, 5, generator=generator), torch.randn(4, 5, generator=generator)
-        space = CosineSpace.of(about, 5)
-        whole = [about.feature_mean + stored @ about.feature_basis for stored in (a, b)]  # type: ignore[operator]
-        wanted = torch.nn.functional.cosine_similarity(whole[0][:, None], whole[1][None], dim=-1)
-        assert torch.allclose(space.cosine(a, b), wanted, atol=1e-5)
-        centred = torch.nn.functional.cosine_similarity(a[:, None], b[None], dim=-1)
-        assert torch.allclose(CosineSpace.of(about, 5, centred=True).cosine(a, b), centred, atol=1e-5)
-        assert not torch.allclose(wanted, centred, atol=0.05)
-        assert torch.allclose(CosineSpace.of(About(), 5).cosine(a, b), centred, atol=1e-5)
-
-    def test_a_feature_of_zero_is_like_nothing(self):
-        space = CosineSpace(torch.zeros(3), 0.0)
-        assert torch.isfinite(space.cosine(torch.zeros(2, 3), torch.ones(1, 3))).all()
-
+class TestSimilarity:
     def test_the_nearer_prototype_decides(self):
-        space = CosineSpace(torch.zeros(2), 0.0)
+        space = CosineSpace.plain(2)
         features = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
         positive, negative = torch.tensor([[1.0, 0.1]]), torch.tensor([[0.0, 1.0]])
         found = similarity(features, positive, negative, space)

@@ -1,47 +1,15 @@
 """How much every Gaussian is like what was clicked.
 
-Letters: n Gaussians · d stored and D extracted feature dimension · q prototypes.
-
-Extracted features are mean + stored @ basis with orthonormal rows; cosines are taken between whole extracted
-features, computed from the stored ones alone.
+Letters: n Gaussians · d feature dimension · q r prototypes.
 """
-
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from featurefields.errors import PromptError
-from featurefields.field import About, FeatureField
-
-
-@dataclass(frozen=True)
-class CosineSpace:
-    """Inner products of extracted features from stored ones.
-
-    Attributes:
-        pull: basis @ mean (d): what the mean adds to the product with a stored feature.
-        level: <mean, mean>.
-    """
-
-    pull: Float[Tensor, "d"]
-    level: float
-
-    @staticmethod
-    def of(about: About, dim: int, *, centred: bool = False) -> "CosineSpace":
-        """The space of a field's features; without a stored mean, or `centred`, of the stored features themselves."""
-        if centred or about.feature_mean is None or about.feature_basis is None:
-            return CosineSpace(torch.zeros(dim), 0.0)
-        mean, basis = about.feature_mean.float(), about.feature_basis.float()
-        return CosineSpace(basis @ mean, float(mean @ mean))
-
-    def cosine(self, a: Float[Tensor, "n d"], b: Float[Tensor, "q d"]) -> Float[Tensor, "n q"]:
-        """Cosines between every row of a and every row of b."""
-        pull = self.pull.to(a)
-        dot = a @ b.T + (a @ pull)[:, None] + (b @ pull)[None] + self.level
-        norms = [(x.square().sum(-1) + 2 * (x @ pull) + self.level).clamp(min=1e-12).sqrt() for x in (a, b)]
-        return dot / (norms[0][:, None] * norms[1][None])
+from featurefields.field import FeatureField
+from featurefields.maths.cosine import CosineSpace
 
 
 def stored_features(field: FeatureField, head: str = "feature") -> Float[Tensor, "n d"]:

@@ -10,10 +10,11 @@ import torch
 
 from featurefields.errors import PromptError
 from featurefields.field import FeatureField
+from featurefields.maths.cosine import CosineSpace
 from featurefields.raster import FrozenView, RasterConfig, Rasterizer
 from featurefields.segmentation.grouping import path_scores, stable_threshold
 from featurefields.segmentation.prompts import RADIUS_PX, Click, Hit, hit
-from featurefields.segmentation.scores import CosineSpace, similarity, stored_features
+from featurefields.segmentation.scores import similarity, stored_features
 from featurefields.selection import Selection
 
 
@@ -48,7 +49,8 @@ def select(
             f"{len(clicks)} clicks were given and none says what to select; add a positive click"
         )
     features = stored_features(field)
-    space = CosineSpace.of(field.about, features.shape[1], centred=config.centred)
+    dim = features.shape[1]
+    space = CosineSpace.plain(dim) if config.centred else field.about.cosine_space(dim)
     hits = _hits(field, clicks, rasterizer, config.radius_px)
     prototypes = torch.stack([h.share @ features for h in hits])
     positive = torch.tensor([click.positive for click in clicks], device=features.device)
