@@ -206,9 +206,9 @@ def with_heads(field: FeatureField, **heads: tuple[str, dict[str, Any]]) -> Feat
 
 
 def reflected_columns() -> dict[str, Tensor]:
-    """All columns of the reflected head but "latent"."""
+    """All columns of the reflected head but those of near reflections."""
     three = {name: torch.ones(7, 3) for name in ("diffuse", "tint", "normals")}
-    return {**three, "roughness": torch.ones(7, 1)}
+    return {**three, "roughness": torch.ones(7, 1), "gloss": torch.ones(7, 1)}
 
 
 UNUSABLE = {
@@ -237,8 +237,9 @@ UNUSABLE = {
         with_column(f, latent_dep=torch.zeros(7, 8, 5), latent_centre=torch.zeros(7, 3)),
         latent=("directional", {"name": "latent", "degree": 2}),
     ),
-    r"'latent' \(7, 4\), not \(7, 5\)": lambda f: with_heads(
-        with_column(f, **reflected_columns()), seen=("reflected", {"latent": 4})
+    r"'near' \(7, 3, 3\), not \(7, 8, 3\)": lambda f: with_heads(
+        with_column(f, near=torch.zeros(7, 8, 3), near_centre=torch.zeros(7, 3), **reflected_columns()),
+        seen=("reflected", {"near": 1}),
     ),
 }
 
@@ -265,8 +266,9 @@ def test_columns_that_every_kind_of_head_can_draw_are_kept(tmp_path: Path) -> No
     columns = {"code_dep": torch.ones(7, 8, 6), "code_centre": torch.ones(7, 8), "code": torch.ones(7, 6)}
     field = with_column(make_field(), **columns, harmonics=torch.ones(7, 16, 3), **reflected_columns())
     field = with_column(replace(field, heads={"rgb": field.heads["rgb"]}), latent=torch.ones(7, 4))
+    field = with_column(field, near=torch.ones(7, 8, 3), near_centre=torch.ones(7, 8))
     kinds = {
-        "seen": ("reflected", {"hidden": 8}),
+        "seen": ("reflected", {"near": 2}),
         "code": ("directional", {"name": "code", "degree": 2}),
         "plain": ("direct", {"column": "code"}),
     }

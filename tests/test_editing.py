@@ -55,7 +55,7 @@ class TestEveryEdit:
     @pytest.mark.parametrize("kind", ["reflected", "harmonics"])
     @pytest.mark.parametrize("name", CHANGES)
     def test_only_the_selected_change(self, name: str, kind: str):
-        field, mask = two_balls(kind, tint=SHINY), part("red")
+        field, mask = two_balls(kind, gloss=SHINY), part("red")
         before = field.splats.each(torch.clone)
         if (kind, name) == ("harmonics", "roughness"):
             with pytest.raises(
@@ -78,7 +78,7 @@ class TestEveryEdit:
 
     @pytest.mark.parametrize("name", CHANGES)
     def test_an_empty_selection_changes_nothing(self, name: str):
-        field = two_balls(tint=SHINY)
+        field = two_balls(gloss=SHINY)
         edited = apply(CHANGES[name], field, ~everything(field))
         assert same_rows(field, edited, everything(field))
 
@@ -93,13 +93,13 @@ class TestEveryEdit:
 
 class TestRemoveSpecular:
     def test_what_is_purely_diffuse_stays_as_it_looks(self):
-        field = two_balls(tint=-30.0)
+        field = two_balls(gloss=-30.0)
         edited = apply(RemoveSpecular(), field, everything(field))
         for view in VIEWS:
             assert torch.allclose(picture(edited, view), picture(field, view), atol=1e-6)
 
     def test_what_reflects_shows_matter_only(self):
-        field = two_balls(tint=SHINY)
+        field = two_balls(gloss=SHINY)
         edited = apply(RemoveSpecular(), field, everything(field))
         for view in VIEWS:
             before = render(field, view, rasterizer=CPU)["rgb"]
@@ -111,11 +111,11 @@ class TestRemoveSpecular:
 
     @pytest.mark.parametrize("kind", ["reflected", "harmonics"])
     def test_a_strength_of_zero_is_nothing_bit_for_bit(self, kind: str):
-        field = two_balls(kind, tint=SHINY)
+        field = two_balls(kind, gloss=SHINY)
         assert same_rows(field, apply(RemoveSpecular(0.0), field, everything(field)), everything(field))
 
     def test_half_the_strength_leaves_half_the_reflected_light(self):
-        field = two_balls(tint=SHINY)
+        field = two_balls(gloss=SHINY)
         edited = apply(RemoveSpecular(0.5), field, everything(field))
         before, after = (render(f, VIEWS[0], rasterizer=CPU)["rgb"]["dep"] for f in (field, edited))
         light = linear_from_srgb(before)
@@ -163,7 +163,7 @@ class TestRecolor:
         assert torch.allclose(self.matter(edited), self.matter(field), atol=1e-5)
 
     def test_reflections_stay(self):
-        field = two_balls(tint=SHINY)
+        field = two_balls(gloss=SHINY)
         edited = apply(Recolor(COLOUR), field, everything(field))
         before, after = (render(f, VIEWS[0], rasterizer=CPU)["rgb"]["dep"] for f in (field, edited))
         assert torch.equal(before, after)
@@ -192,7 +192,7 @@ class TestRecolor:
 class TestRoughness:
     @pytest.mark.parametrize("value", [0.05, 0.5, 0.95])
     def test_the_selected_have_it(self, value: float):
-        field, mask = two_balls(tint=SHINY), part("red")
+        field, mask = two_balls(gloss=SHINY), part("red")
         found = torch.sigmoid(apply(SetRoughness(value), field, mask).splats.columns["roughness"])
         assert torch.allclose(found[mask], torch.tensor(value), atol=1e-5)
         assert torch.allclose(found[~mask], torch.tensor(0.5))

@@ -14,6 +14,7 @@ from featurefields.evaluation.metrics import psnr
 from featurefields.field import About, FeatureField
 from featurefields.files.ply import read_ply, write_ply
 from featurefields.heads.harmonics import HarmonicsHead
+from featurefields.heads.lights import LightMap
 from featurefields.heads.reflected import ReflectedHead, diffuse_from_logit
 from featurefields.maths.colour import srgb_from_linear
 from featurefields.splats import Splats
@@ -23,15 +24,22 @@ def colours(field: FeatureField) -> Tensor:
     return srgb_from_linear(diffuse_from_logit(field.splats.columns["diffuse"]))
 
 
-def smooth(tint: float) -> FeatureField:
+def smooth(gloss: float) -> FeatureField:
     """Rough, so that reflections change slowly with the direction, but much over all directions."""
-    field = two_balls(tint=tint)
+    field = two_balls(gloss=gloss)
     head = field.heads["rgb"]
-    assert isinstance(head, ReflectedHead)
-    for layer in (head.light[0], head.light[4]):
-        layer.weight.mul_(10.0)
-    rough = torch.full_like(field.splats.columns["roughness"], 3.0)
-    return field.with_splats(field.splats.with_columns(roughness=rough))
+    assert isinstance(head, ReflectedHead) and isinstance(head.light, LightMap)
+    polar = torch.linspace(0, torch.pi, head.light.ROWS)[:, None]
+    around = torch.linspace(-torch.pi, torch.pi, head.light.COLUMNS)
+    head.light.log_light.copy_(
+        torch.stack([0.3 + 1.2 * polar.sin() * (around + turn).sin() for turn in (0.0, 1.0, 2.0)])
+    )
+    columns = field.splats.columns
+    changed = {
+        "roughness": torch.full_like(columns["roughness"], 0.8),
+        "tint": torch.ones_like(columns["tint"]),
+    }
+    return field.with_splats(field.splats.with_columns(**changed))
 
 
 def as_field(splats: Splats, field: FeatureField, degree: int = 3) -> FeatureField:

@@ -21,6 +21,7 @@ from featurefields.fitting.loop import (
     run_fit,
     save_checkpoint,
 )
+from featurefields.heads.reflected import ReflectedHead
 from featurefields.raster import choose_rasterizer
 from featurefields.readers import read_scene
 from featurefields.scene import Scene
@@ -104,14 +105,21 @@ class TestSteps:
             )
         assert len({tuple(position) for position in seen}) == 7
 
-    def test_reflections_stand_still_before_their_time(self, scene: Scene):
-        fit = fresh(scene, replace(SHORT, densify=DensifyConfig(budget=264, every=10**6), reflect_from=0.5))
-        held = ["columns.tint", "columns.roughness", "head.light.0.weight"]
+    def test_near_reflections_stand_still_before_their_time(self, scene: Scene):
+        fit = fresh(scene, replace(SHORT, densify=DensifyConfig(budget=264, every=10**6), near_from=0.5))
+        held = ["columns.near"]
         start = {name: fit.adam.parameters[name].detach().clone() for name in held}
         steps(fit, 9)
         assert all(torch.equal(fit.adam.parameters[name], value) for name, value in start.items())
         steps(fit, 8)
         assert not any(torch.equal(fit.adam.parameters[name], value) for name, value in start.items())
+
+    def test_near_reflections_are_centred_on_the_photos_in_the_end(self, scene: Scene):
+        fit = steps(fresh(scene), 20)
+        assert isinstance(fit.head, ReflectedHead)
+        positions = torch.stack([photo.camera.position for photo in fit.photos[1]])
+        wanted = fit.head.near_centre(fit.splats, positions)
+        assert torch.equal(fit.splats.columns["near_centre"], wanted) and bool(wanted.any())
 
     def test_all_that_is_fitted_stays_finite(self, scene: Scene):
         fit = steps(fresh(scene), 20)

@@ -2,81 +2,8 @@
 
 import pytest
 import torch
-from tiny_fields import looking, splats_at
 
-from featurefields.camera import Camera
-from featurefields.fitting.losses import normal_consistency, normals_from_depth, open_top, photometric
-from featurefields.maths.compositing import over_alpha
-from featurefields.raster import RasterConfig, choose_rasterizer
-
-
-def plane_depth(camera: Camera, normal: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
-    """Depth along the optical axis (h w) of the plane through `point`."""
-    directions = camera.directions()
-    distance = ((point - camera.position) @ normal) / (directions @ normal)
-    return distance * (directions @ camera.forward)
-
-
-@pytest.fixture
-def camera() -> Camera:
-    return looking((2.0, 0.6, 1.7), size=(32, 24))
-
-
-@pytest.fixture
-def plane(camera: Camera) -> tuple[torch.Tensor, torch.Tensor]:
-    """A tilted plane's unit normal (towards the camera) and its depth."""
-    normal = torch.nn.functional.normalize(torch.tensor([0.3, -0.1, 1.0]), dim=0)
-    return normal, plane_depth(camera, normal, torch.zeros(3))
-
-
-class TestNormals:
-    def test_a_planes_depth_gives_its_normal_at_every_pixel(self, camera: Camera, plane):
-        normal, depth = plane
-        assert torch.allclose(normals_from_depth(depth, camera), normal.expand(24, 32, 3), atol=1e-4)
-
-    def test_agreement_is_zero_and_disagreement_is_what_the_angle_says(self, camera: Camera, plane):
-        normal, depth = plane
-        alpha, drawn = torch.ones(24, 32), normal.expand(24, 32, 3)
-        assert float(normal_consistency(drawn, depth, alpha, camera)) == pytest.approx(0.0, abs=1e-5)
-        assert float(normal_consistency(-drawn, depth, alpha, camera)) == pytest.approx(2.0, abs=1e-4)
-
-    def test_a_drawn_plane_agrees_with_its_own_depth(self):
-        """Through the rasterizer: flat opaque Gaussians on z = 0, normals up."""
-        camera = looking((0.4, 0.0, 3.0), size=(32, 32))
-        steps = torch.linspace(-2.5, 2.5, 41)
-        x, y = (axis.reshape(-1) for axis in torch.meshgrid(steps, steps, indexing="ij"))
-        means = torch.stack([x, y, torch.zeros_like(x)], -1)
-        up = torch.tensor([[0.0, 0.0, 1.0]]).repeat(len(means), 1)
-        splats = splats_at(means, scale=0.1, opacity=0.95, normals=up)
-        depths = ((means - camera.position) @ camera.forward)[:, None]
-        drawn = choose_rasterizer("cpu").draw(splats, torch.cat([up, depths], -1), camera, RasterConfig())
-        mean = over_alpha(drawn.image, drawn.alpha)
-        loss = normal_consistency(mean[..., :3], mean[..., 3], drawn.alpha, camera)
-        assert float(loss) < 0.02
-        tilted = torch.nn.functional.normalize(torch.tensor([0.5, 0.0, 1.0]), dim=0).expand(32, 32, 3)
-        assert float(normal_consistency(tilted, mean[..., 3], drawn.alpha, camera)) > 0.08
-
-    def test_depth_edges_and_holes_say_nothing(self, camera: Camera, plane):
-        normal, depth = plane
-        drawn, alpha = normal.expand(24, 32, 3), torch.ones(24, 32)
-        broken = depth.clone()
-        broken[:, 16:] *= 3.0  # an edge: its wrong normals must not count, both planes' may
-        flat = normals_from_depth(broken, camera)[:, [14, 18]]
-        assert float((flat - normals_from_depth(depth, camera)[:, [14, 18]]).abs().max()) < 0.9
-        edge = torch.zeros(24, 32)
-        edge[:, 15:17] = 1.0
-        assert float(normal_consistency(-drawn, broken, edge, camera)) == 0.0
-        assert float(normal_consistency(-drawn, torch.zeros(24, 32), alpha, camera)) == 0.0
-        assert float(normal_consistency(-drawn, depth, torch.zeros(24, 32), camera)) == 0.0
-
-    def test_normals_learn_and_the_depth_does_not(self, camera: Camera, plane):
-        normal, depth = plane
-        tilted = torch.nn.functional.normalize(normal + torch.tensor([0.2, 0.1, 0.0]), dim=0)
-        drawn = tilted.repeat(24, 32, 1).requires_grad_()
-        depth = depth.clone().requires_grad_()
-        normal_consistency(drawn, depth, torch.ones(24, 32), camera).backward()
-        assert depth.grad is None
-        assert drawn.grad is not None and float(drawn.grad.abs().sum()) > 0
+from featurefields.fitting.losses import open_top, photometric
 
 
 class TestPhotometric:

@@ -14,7 +14,12 @@ from featurefields.heads import HEADS, Head, head_from_config
 from featurefields.heads.deferred import DeferredHead
 from featurefields.heads.directional import DirectionalHead
 from featurefields.heads.harmonics import HarmonicsHead
-from featurefields.heads.reflected import ReflectedHead, diffuse_from_logit, logit_from_diffuse
+from featurefields.heads.reflected import (
+    DIELECTRIC,
+    ReflectedHead,
+    diffuse_from_logit,
+    logit_from_diffuse,
+)
 from featurefields.maths.harmonics import harmonics_count
 from featurefields.raster import choose_rasterizer
 from featurefields.splats import Splats
@@ -46,13 +51,16 @@ def example(kind: str, splats: Splats, *, normals: bool = True) -> tuple[Head, S
         return head_from_config(kind, {"name": "f", "degree": 2}), splats.with_columns(**columns)
     assert kind == "reflected", f"no example of a {kind} head: add one, so that the laws hold for it"
     torch.manual_seed(3)
-    head = head_from_config(kind, {"hidden": 16, "sky": True, "latent": 4})
+    head = head_from_config(kind, {"light": "map", "sky": True, "near": 2})
     torch.nn.init.normal_(head.background)
+    torch.nn.init.normal_(head.light.log_light)
     columns = {
         "diffuse": random(3),
         "tint": random(3) - 1,
+        "gloss": random(1),
         "normals": directions * 3,
-        "latent": random(4),
+        "near": 0.1 * random(8, 3),
+        "near_centre": 0.2 * random(8),
     }
     return head, splats.with_columns(roughness=random(1), **columns)
 
@@ -72,7 +80,10 @@ LAYERS = {
     "direct": {"total": 5, "indep": 5},
     "harmonics": {"total": 3, "indep": 3, "dep": 3},
     "directional": {"total": 4, "indep": 4, "dep": 4},
-    "reflected": {"total": 3, "indep": 3, "dep": 3, "normal": 3, "roughness": 1, "tint": 3},
+    "reflected": {
+        **dict.fromkeys(("total", "indep", "dep", "distant", "near", "normal", "tint"), 3),
+        "roughness": 1,
+    },
 }
 
 
@@ -176,7 +187,11 @@ def test_layers_add_up(kind, backend):
         from featurefields.maths.colour import linear_from_srgb
 
         total, indep, dep = (linear_from_srgb(layers[name]) for name in ("total", "indep", "dep"))
-        torch.testing.assert_close(total, indep + dep, atol=1e-5, rtol=1e-5)
+        near = torch.sign(layers["near"]) * linear_from_srgb(layers["near"].abs())
+        distant = linear_from_srgb(layers["indep"] + layers["distant"]) - indep
+        torch.testing.assert_close(total, (indep + distant + near).relu(), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(dep, (distant + near).relu(), atol=1e-5, rtol=1e-4)
+        assert (distant + near < -1e-3).any() and (near > 1e-3).any()
         assert dep.min().item() >= 0 and dep.max().item() > 0.05
     else:
         torch.testing.assert_close(layers["total"], layers["indep"] + layers["dep"])
@@ -301,22 +316,60 @@ def reflected(**changes: float) -> tuple[ReflectedHead, FeatureField, Camera]:
     return head, FeatureField(splats.with_columns(**changed), {"rgb": head}), camera
 
 
-def test_without_tint_there_is_no_reflection(backend):
-    _, field, camera = reflected(tint=-20.0)
+def test_without_gloss_there_is_no_reflection(backend):
+    _, field, camera = reflected(gloss=-30.0)
     layers = render(field, camera, rasterizer=backend)["rgb"]
     assert float(layers["dep"].detach().abs().max()) < 1e-6
     torch.testing.assert_close(layers["total"], layers["indep"], atol=1e-6, rtol=0)
-    _, field, camera = reflected(tint=-2.0)
+    _, field, camera = reflected(gloss=0.0)
     assert float(render(field, camera, rasterizer=backend)["rgb"]["dep"].detach().max()) > 0.05
 
 
 def test_what_does_not_depend_on_the_view_is_matter_and_sky():
     _, field, camera = reflected()
     layers = render(field, camera)["rgb"]
-    _, other, _ = reflected(tint=0.7, roughness=-3.0, latent=2.0)
+    _, other, _ = reflected(tint=0.7, roughness=-3.0, gloss=2.0, near=0.2)
     changed = render(other, camera)["rgb"]
     torch.testing.assert_close(changed["indep"], layers["indep"])
     assert float((changed["total"] - layers["total"]).detach().abs().max()) > 0.05
+
+
+def test_what_mirrors_less_than_glass_has_little_near_light():
+    shown = {}
+    for share in (0.1, 0.5, 1.0, 4.0):
+        logit = float(torch.logit(torch.tensor(share * DIELECTRIC)))
+        head, field, camera = reflected(tint=logit, near=0.1, gloss=0.0)
+        towards = torch.nn.functional.normalize(field.splats.means - camera.position, dim=-1)
+        shown[share] = float(head.near_light(field.splats, towards).abs().mean())
+    assert shown[1.0] == pytest.approx(shown[4.0]) and shown[1.0] > 0.01
+    assert shown[0.1] == pytest.approx(0.01 * shown[1.0], rel=1e-3)
+    assert shown[0.5] == pytest.approx(0.25 * shown[1.0], rel=1e-3)
+
+
+def test_near_light_averages_to_nothing_over_the_viewpoints_it_was_centred_on():
+    head, field, _ = reflected(tint=2.0, gloss=0.0)
+    splats = field.splats
+    normals = torch.nn.functional.normalize(splats.columns["normals"], dim=-1)
+    positions = torch.stack([scene(seed)[1].position for seed in range(5)])
+    splats = splats.with_columns(near_centre=head.near_centre(splats, positions))
+    total, size = torch.zeros(len(splats), 3), torch.zeros(len(splats), 3)
+    for position in positions:
+        towards = torch.nn.functional.normalize(splats.means - position, dim=-1)
+        weight = (-(towards * normals).sum(-1, keepdim=True)).clamp(min=1e-3)
+        total += weight * head.near_light(splats, towards)
+        size += weight * head.near_light(splats, towards).abs()
+    assert float(total.abs().max()) < 1e-5 < 0.005 < float(size.mean())
+
+
+def test_a_head_without_near_light_reads_no_columns_of_it():
+    head, field, camera = reflected()
+    plain = ReflectedHead(near=0)
+    plain.load_state_dict(head.state_dict())
+    assert {"near", "near_centre"} & set(plain.reads) == set()
+    still = field.splats.with_columns(near=torch.zeros_like(field.splats.columns["near"]))
+    wanted = render(FeatureField(still, {"rgb": head}), camera)["rgb"]["total"]
+    bare = field.splats.without_columns("near", "near_centre")
+    assert torch.equal(render(FeatureField(bare, {"rgb": plain}), camera)["rgb"]["total"], wanted)
 
 
 def test_the_sky_shows_where_nothing_covers_it():
@@ -329,36 +382,25 @@ def test_the_sky_shows_where_nothing_covers_it():
     assert head.sky and render(empty, camera)["rgb"]["indep"].any()  # the head itself is as it was
 
 
-def test_rough_surfaces_reflect_all_directions_alike():
-    head, _, _ = reflected()
-    generator = seeded(1)
-    normals = unit_vectors(200, generator).float()
-    latent = torch.zeros(200, 4)
-    spread = []
-    for roughness in (0.0, 0.5, 1.0):
-        # straight at the surface, so that only the direction of the light differs
-        light = head.reflected_light(-normals, normals, torch.full((200, 1), roughness), latent)
-        assert (light > 0).all()
-        spread.append(float(light.detach().std(0).mean()))
-    assert spread[0] > spread[1] > spread[2]
-
-
-def test_initial_columns_show_the_colours_as_matter():
+@pytest.mark.parametrize("light", ["map", "network"])
+def test_initial_columns_show_the_colours_as_matter(light):
     splats, camera = scene(n=200)
     generator = seeded(5)
     colours = torch.rand(200, 3, generator=generator) * 0.9 + 0.05
-    splats = splats.with_columns(
-        **ReflectedHead.initial_columns(colours, unit_vectors(200, generator).float())
-    )
+    torch.manual_seed(1)
+    head = ReflectedHead(light, sky=False)
+    splats = splats.with_columns(**head.initial_columns(colours, unit_vectors(200, generator).float()))
     torch.testing.assert_close(
         diffuse_from_logit(splats.columns["diffuse"]) ** (1 / 2.4),
         ((colours + 0.055) / 1.055),
         atol=0.02,
         rtol=0,
     )
-    torch.manual_seed(1)
-    layers = render(FeatureField(splats, {"rgb": ReflectedHead(sky=False)}), camera)["rgb"]
-    assert float(layers["dep"].detach().max()) < 0.35 < float(layers["indep"].detach().max())
+    layers = render(FeatureField(splats, {"rgb": head}), camera)["rgb"]
+    matter, mirrored = (float((layers[name].detach() ** 2.2).mean()) for name in ("indep", "dep"))
+    assert (
+        0 < mirrored < 0.7 * matter
+    )  # half of the normals look away, and along a surface lacquer mirrors all
 
 
 def test_diffuse_logits_there_and_back():

@@ -83,18 +83,24 @@ def floor(cells: int = 12, extent: float = 1.8) -> tuple[Tensor, Tensor]:
     return torch.stack([x, y, torch.zeros_like(x)], -1), torch.tensor([[0.0, 0.0, 1.0]]).repeat(len(x), 1)
 
 
-def reflected_columns(colours: Tensor, normals: Tensor, *, tint: float = -30.0) -> dict[str, Tensor]:
-    """Columns of a `ReflectedHead` that show these sRGB colours; without reflections unless `tint` is raised."""
-    columns = ReflectedHead.initial_columns(colours, normals)
-    return columns | {"tint": torch.full_like(columns["tint"], tint), "latent": torch.zeros(len(colours), 4)}
+def reflected_columns(colours: Tensor, normals: Tensor, *, gloss: float = -30.0) -> dict[str, Tensor]:
+    """Columns of a `ReflectedHead` that show these sRGB colours; without reflections unless `gloss` is raised."""
+    columns = ReflectedHead().initial_columns(colours, normals)
+    near = 0.02 * torch.randn(columns["near"].shape, generator=torch.Generator().manual_seed(4))
+    return columns | {
+        "gloss": torch.full_like(columns["gloss"], gloss),
+        "tint": torch.full_like(columns["tint"], -1.0),
+        "near": near,
+    }
 
 
 def reflected_head(seed: int = 3) -> ReflectedHead:
     """A head with random light, the same for the same seed; the sky is nearly black."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = ReflectedHead(latent=4)
+        head = ReflectedHead()
     with torch.no_grad():
+        head.light.log_light.normal_()
         head.background[0] = -12.0
     return head.eval().requires_grad_(False)
 
@@ -105,7 +111,7 @@ def part(name: str) -> Tensor:
     return owner == ("red", "blue", "floor").index(name)
 
 
-def two_balls(kind: str = "reflected", *, tint: float = -30.0, views: int = 9) -> FeatureField:
+def two_balls(kind: str = "reflected", *, gloss: float = -30.0, views: int = 9) -> FeatureField:
     """A red and a blue ball on a grey floor, 264 Gaussians with features that tell the three apart."""
     generator = torch.Generator().manual_seed(5)
     pieces, colours = [], []
@@ -119,7 +125,7 @@ def two_balls(kind: str = "reflected", *, tint: float = -30.0, views: int = 9) -
     feature = torch.cat([feature, torch.zeros(len(feature), 1)], -1)
     feature = feature + 0.03 * torch.randn(feature.shape, generator=generator)
     if kind == "reflected":
-        columns, head = reflected_columns(rgb, splats.columns["normals"], tint=tint), reflected_head()
+        columns, head = reflected_columns(rgb, splats.columns["normals"], gloss=gloss), reflected_head()
     else:
         bands = torch.zeros(len(rgb), 16, 3)
         bands[:, 0] = (rgb - 0.5) / DC

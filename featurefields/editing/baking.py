@@ -90,7 +90,10 @@ def _shade(
     """Display colour of every Gaussian seen along `towards`, and how much that view of it counts."""
     columns = splats.columns
     normals = torch.nn.functional.normalize(columns["normals"], dim=-1)
-    light = head.reflected_light(towards, normals, torch.sigmoid(columns["roughness"]), columns.get("latent"))
-    linear = diffuse_from_logit(columns["diffuse"]) + torch.exp(columns["tint"]) * light
+    gloss = torch.sigmoid(columns["gloss"])
+    tint, roughness = gloss * torch.sigmoid(columns["tint"]), torch.sigmoid(columns["roughness"])
+    linear = diffuse_from_logit(columns["diffuse"])
+    linear = linear + head.distant_light(towards, normals, tint, gloss, roughness)
+    linear = (linear + head.near_light(splats, towards)).clamp(min=0)
     facing = -(towards * normals).sum(-1)
     return srgb_from_linear(linear).clamp(max=1.0), facing.clamp(min=0) + 0.02

@@ -100,8 +100,9 @@ def _(edit: RemoveSpecular, field: FeatureField, mask: Tensor) -> FeatureField:
         keep = torch.ones(1, field.splats.columns["harmonics"].shape[1], 1).to(field.splats.means)
         keep[:, 1:] = left
         return _changed(field, "harmonics", mask, lambda rows: rows * keep)
-    shift = float(torch.log(torch.tensor(left).clamp(min=1e-9)))
-    return _changed(field, "tint", mask, lambda rows: rows + shift)
+    if left == 1:
+        return field
+    return _changed(field, "gloss", mask, lambda rows: torch.logit(left * torch.sigmoid(rows), eps=1e-9))
 
 
 @apply.register

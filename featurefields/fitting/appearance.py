@@ -15,15 +15,16 @@ from torch import Tensor
 from featurefields.camera import Camera
 from featurefields.fitting.densify import DensifyConfig, changed_rows
 from featurefields.fitting.initialize import initial_splats
-from featurefields.fitting.losses import normal_consistency, photometric
+from featurefields.fitting.losses import photometric
 from featurefields.fitting.optimiser import TableAdam
 from featurefields.fitting.photos import Photo
+from featurefields.fitting.priors import PriorWeights, Surface, priors
 from featurefields.heads.harmonics import HarmonicsHead
 from featurefields.heads.interface import Head, Layers
 from featurefields.heads.reflected import ReflectedHead
 from featurefields.maths.compositing import over_alpha
 from featurefields.maths.harmonics import CONSTANT, harmonics_count
-from featurefields.raster import Raster, RasterConfig, Rasterizer
+from featurefields.raster import RasterConfig, Rasterizer
 from featurefields.scene import Scene
 from featurefields.splats import Splats
 
@@ -38,13 +39,15 @@ class AppearanceConfig:
     """Colour model: matter plus deferred reflection, or ordinary degree-3 spherical harmonics."""
     ssim_weight: float = 0.2
     """Share of the structural (D-SSIM) term in the picture loss; the rest is absolute error."""
-    normal_weight: float = 0.05
-    """Weight of the agreement between drawn normals and the normals of the drawn depth."""
-    reflection_weight: float = 0.08
-    """Weight of the mean brightness that reflections add to the picture, so that what can be matter stays matter."""
-    reflect_from: float = 0.15
-    """Fraction of the steps before reflections start to learn, so that matter explains what it can first."""
-    half_until: float = 0.3
+    light: Literal["map", "network"] = "map"
+    """Surroundings that reflections mirror: a picture of the sphere, or a small network."""
+    near: int = 2
+    """Degree of the reflections that every Gaussian has for itself; 0 leaves only those of far surroundings."""
+    near_from: float = 0.5
+    """Fraction of the steps before those start to learn, so that the far surroundings explain what they can first."""
+    priors: PriorWeights = field(default_factory=PriorWeights)
+    """What is believed about surfaces before any photo is seen."""
+    half_until: float = 0.15
     """Fraction of the steps that look at the photos at half size."""
     seed: int = 0
     """Seed of everything random; the same seed gives the same result on the same machine."""
@@ -58,11 +61,15 @@ RATES = {
     "log_scales": 8e-3,
     "opacity_logits": 4e-2,
     "columns.diffuse": 2e-2,
-    "columns.tint": 1e-2,
+    "columns.tint": 4e-2,
+    "columns.gloss": 4e-2,
     "columns.normals": 5e-3,
     "columns.roughness": 1e-2,
+    "columns.near": 4e-3,
+    "columns.near_centre": 0.0,
     "columns.harmonics": 3e-3,
     "head": 3e-3,
+    "head.light.log_light": 2e-2,
     "head.background": 5e-2,
 }
 """Learning rates at the start, per step of Adam; lengths are in normalised world units."""
@@ -70,8 +77,8 @@ RATES = {
 DECAYED_TO = {"means": 0.01}
 """What is left of a rate at the end (exponential decay); 0.1 where not named."""
 
-WAITING = ("columns.tint", "columns.roughness")
-"""Columns of reflections, which stand still, like the reflected light, before `reflect_from`."""
+RECENTRE_EVERY = 100
+"""Steps after which near reflections are centred anew, because normals and places have moved."""
 
 
 class AppearanceFit:
@@ -118,14 +125,15 @@ class AppearanceFit:
             return HarmonicsHead(3)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**31, (1,), generator=self.generator)))
-            return ReflectedHead()
+            return ReflectedHead(self.config.light, near=self.config.near)
 
     def _initial_columns(self, colours: Tensor, normals: Tensor) -> dict[str, Tensor]:
         if self.config.colour == "harmonics":
             bands = torch.zeros(len(colours), harmonics_count(3), 3)
             bands[:, 0] = (colours - 0.5) / CONSTANT
             return {"harmonics": bands, "normals": normals}
-        return ReflectedHead.initial_columns(colours, normals)
+        assert isinstance(self.head, ReflectedHead)
+        return self.head.initial_columns(colours, normals)
 
     @property
     def splats(self) -> Splats:
@@ -139,11 +147,11 @@ class AppearanceFit:
         photo = self._next_photo()
         splats, camera = self.splats, photo.camera.to(self.device)
         probe = torch.zeros(len(splats), 1, device=self.device, requires_grad=True)
-        drawn, layers, depth, probed = self._draw(splats, camera, probe)
+        layers, surface, probed = self._draw(splats, camera, probe)
         target = photo.target(self.device)
         mask = None if photo.mask is None else photo.mask.to(self.device)
         loss, error = photometric(layers["total"], target, mask, ssim_weight=self.config.ssim_weight)
-        loss = loss + self._priors(layers, depth, drawn, camera)
+        loss = loss + priors(layers, surface, camera, self.config.priors, self.step / self.config.steps)
         # the probe is zero, so this adds nothing but its gradient: every Gaussian's share of the error
         (loss + (probed * error).sum()).backward()
         if probe.grad is not None:
@@ -153,31 +161,22 @@ class AppearanceFit:
         self.adam.step()
         if self.config.densify.due(self.step, self.config.steps):
             self._change_table()
+        if self.step % RECENTRE_EVERY == 0 or self.step == self.config.steps:
+            self._recentre()
         return {"loss": loss.item(), "error": error.mean().item(), "splats": len(self.score)}
 
     def _draw(
         self, splats: Splats, camera: Camera, probe: Float[Tensor, "n 1"]
-    ) -> tuple[Raster, Layers, Float[Tensor, "h w"], Float[Tensor, "h w"]]:
+    ) -> tuple[Layers, Surface, Float[Tensor, "h w"]]:
         channels = self.head.splat(splats, camera)
-        depths = ((splats.means - camera.position) @ camera.forward)[:, None].detach()
+        depths = ((splats.means - camera.position) @ camera.forward)[:, None]
         drawn = self.rasterizer.draw(
-            splats, torch.cat([channels, depths, probe], -1), camera, self.raster_config
+            splats, torch.cat([channels, depths, depths.square(), probe], -1), camera, self.raster_config
         )
-        pixels, depth, probed = drawn.image.split([channels.shape[-1], 1, 1], dim=-1)
+        pixels, depth, probed = drawn.image.split([channels.shape[-1], 2, 1], dim=-1)
         layers = self.head.decode(pixels, drawn.alpha, camera)
-        return drawn, layers, over_alpha(depth, drawn.alpha).squeeze(-1), probed.squeeze(-1)
-
-    def _priors(self, layers: Layers, depth: Tensor, drawn: Raster, camera: Camera) -> Tensor:
-        total = drawn.alpha.new_zeros(())
-        if "normal" not in layers:
-            return total
-        progress = self.step / self.config.steps
-        if self.config.normal_weight > 0 and progress > 0.05:
-            total = total + self.config.normal_weight * normal_consistency(
-                layers["normal"], depth, drawn.alpha, camera
-            )
-        added = (layers["total"] - layers["indep"]).mean()
-        return total + self.config.reflection_weight * added
+        mean, square = over_alpha(depth, drawn.alpha).unbind(-1)
+        return layers, Surface(mean, square, drawn.alpha), probed.squeeze(-1)
 
     def _next_photo(self) -> Photo:
         if not self.queue:
@@ -189,8 +188,7 @@ class AppearanceFit:
         progress = min(1.0, self.step / self.config.steps)
         for name in self.adam.rates:
             start = RATES.get(name, RATES["head"])
-            waits = name in WAITING or name.startswith("head.light")
-            if waits and progress < self.config.reflect_from:
+            if name == "columns.near" and progress < self.config.near_from:
                 start = 0.0
             self.adam.rates[name] = start * exp(progress * log(DECAYED_TO.get(name, 0.1)))
 
@@ -214,6 +212,14 @@ class AppearanceFit:
             sign = torch.where(self.facing < 0, -1.0, 1.0)[:, None]
             for table in (self.adam.parameters, self.adam.first):
                 table[name].mul_(sign)
+
+    @torch.no_grad()
+    def _recentre(self) -> None:
+        """Near reflections average to nothing over the views, so that no matter hides in them."""
+        if isinstance(self.head, ReflectedHead) and self.head.near:
+            positions = torch.stack([photo.camera.position for photo in self.photos[1]])
+            centre = self.head.near_centre(self.splats, positions.to(self.device))
+            self.adam.parameters["columns.near_centre"].copy_(centre)
 
     def _change_table(self) -> None:
         self._turn_normals()

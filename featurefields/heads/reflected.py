@@ -1,128 +1,176 @@
 """Colour as matter plus reflection, shaded once per pixel (deferred).
 
-Letters: n Gaussians · h w pixels · k encoding functions.
+Letters: n Gaussians · h w pixels · k harmonics.
 """
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import normalize, relu
 
 from featurefields.camera import Camera
 from featurefields.heads.interface import Head, Layers
+from featurefields.heads.lights import LightMap, LightNetwork
 from featurefields.maths.colour import linear_from_srgb, srgb_from_linear
 from featurefields.maths.compositing import over_alpha
 from featurefields.maths.harmonics import harmonics, harmonics_count
-from featurefields.maths.reflections import IDE_DIM, ide, lobe_width, reflect
+from featurefields.maths.reflections import reflect, reflectance_factors
 from featurefields.splats import Splats
 
 SKY_DEGREE = 3
+DIELECTRIC = 0.04
+"""Reflectance at normal incidence of glass, lacquer, plastic, water (index of refraction about 1.5)."""
 
 
 class ReflectedHead(Head):
-    """rgb = tone(diffuse + tint * light(IDE(reflected direction, roughness), n·v) + uncovered * sky).
+    """rgb = tone(max(0, matter + distant + near)), all in linear light.
 
-    Everything inside the parentheses is non-negative linear light; `tone` is the sRGB curve, continued above 1
-    (pictures are clipped when they are written). Diffuse colour, tint, normal and roughness are drawn in one pass;
-    the reflected light, a small network shared by the scene, is evaluated once per pixel from their means over what
-    covers the pixel, after Ref-NeRF (Verbin et al. 2022) and deferred 3DGS.
+    - matter: diffuse light that leaves a surface the same in all directions, and the sky;
+    - distant: gloss (tint a + b) light(reflected direction, roughness): what a surface of reflectance `tint` at
+      normal incidence mirrors of surroundings far away, which all surfaces share; a and b carry the Fresnel effect;
+    - near: what single Gaussians mirror beyond that (other things, light that is blocked), harmonics of degree
+      1..`near` of the reflected direction times the gloss, with zero mean over the directions a Gaussian is seen
+      from, so that no matter can hide in them; surfaces that mirror less than glass have less of it. `near` = 0
+      leaves it out.
 
-    Columns: "diffuse" (n 3) and "roughness" (n 1) logits, "tint" (n 3) logarithms, "normals" (n 3) of any
-    length. With `latent` > 0 the light also sees a code of so many numbers that every Gaussian carries (column
-    "latent"): it can tell near reflections apart, but lets matter leak into the reflections.
+    `tone` is the sRGB curve, continued above 1 (pictures are clipped when they are written). Matter, tint, gloss,
+    normal, roughness and near light are drawn in one pass; light is looked up once per pixel, from their means over
+    what covers the pixel (deferred shading, as in 3DGS-DR, Ye et al. 2024). It is a `LightMap`, or with
+    `light="network"` a `LightNetwork`.
 
-    Layers: "total", "indep" (diffuse and sky), "dep" (reflection), display-referred sRGB, and "normal" (unit,
-    world), "roughness" (0..1), "tint" (linear).
+    Columns: "diffuse", "tint" (n 3), "gloss" and "roughness" (n 1), all logits, "normals" (n 3) of any length,
+    with `near` > 0 "near" (n k 3) and "near_centre" (n k).
+
+    Layers: "total", "indep" (matter), "dep" (reflection), "distant" (its distant part alone) and "near" (as much
+    again, signed), display-referred sRGB; "normal" (unit, world), "roughness" (0..1), "tint" (reflectance at normal
+    incidence, gloss included).
     """
 
     kind = "reflected"
 
-    def __init__(self, hidden: int = 32, sky: bool = True, latent: int = 0) -> None:
+    def __init__(
+        self, light: Literal["map", "network"] = "map", sky: bool = True, near: int = 2, hidden: int = 32
+    ) -> None:
         super().__init__()
-        self.hidden, self.sky, self.latent = hidden, sky, latent
-        self.light = nn.Sequential(
-            nn.Linear(IDE_DIM + 1 + latent, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, 3),
-        )
+        self.light_kind, self.sky, self.near, self.hidden = light, sky, near, hidden
+        self.light = LightMap() if light == "map" else LightNetwork(hidden)
         self.background = nn.Parameter(torch.zeros(harmonics_count(SKY_DEGREE), 3), requires_grad=sky)
         self.light_from_world: Tensor
         self.register_buffer("light_from_world", torch.eye(3))
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return ("diffuse", "tint", "normals", "roughness", *(["latent"] if self.latent else []))
+        near = ("near", "near_centre") if self.near else ()
+        return ("diffuse", "tint", "gloss", "normals", "roughness", *near)
 
-    @staticmethod
-    def initial_columns(colours: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"]) -> dict[str, Tensor]:
-        """Columns that show sRGB `colours` as matter with hardly any reflection."""
-        n = len(colours)
-        return {
+    def initial_columns(
+        self, colours: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"]
+    ) -> dict[str, Tensor]:
+        """Columns that show sRGB `colours` as matter under a dull coat of lacquer."""
+        n, k = len(colours), harmonics_count(self.near) - 1
+        columns = {
             "diffuse": logit_from_diffuse(linear_from_srgb(colours)),
-            "tint": colours.new_full((n, 3), -3.0),
-            "normals": torch.nn.functional.normalize(normals, dim=-1),
+            "tint": torch.logit(colours.new_full((n, 3), DIELECTRIC)),
+            "gloss": colours.new_full((n, 1), 2.0),
+            "normals": normalize(normals, dim=-1),
             "roughness": colours.new_zeros(n, 1),
         }
+        if self.near:
+            columns |= {"near": colours.new_zeros(n, k, 3), "near_centre": colours.new_zeros(n, k)}
+        return columns
 
     def row_shapes(self, columns: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-        shapes = {"diffuse": (3,), "tint": (3,), "normals": (3,), "roughness": (1,)}
-        return shapes | ({"latent": (self.latent,)} if self.latent else {})
+        del columns
+        k = harmonics_count(self.near) - 1
+        shapes = {"diffuse": (3,), "tint": (3,), "gloss": (1,), "normals": (3,), "roughness": (1,)}
+        return shapes | ({"near": (k, 3), "near_centre": (k,)} if self.near else {})
 
     def splat(self, splats: Splats, camera: Camera) -> Float[Tensor, "n c"]:
         columns = splats.columns
+        gloss = torch.sigmoid(columns["gloss"])
+        towards = normalize(splats.means - camera.position, dim=-1)
         return torch.cat(
             [
                 diffuse_from_logit(columns["diffuse"]),
-                torch.exp(columns["tint"]),
-                torch.nn.functional.normalize(columns["normals"], dim=-1),
+                gloss * torch.sigmoid(columns["tint"]),
+                gloss,
+                normalize(columns["normals"], dim=-1),
                 torch.sigmoid(columns["roughness"]),
-                *([columns["latent"]] if self.latent else []),
+                self.near_light(splats, towards),
             ],
             dim=-1,
         )
 
-    def reflected_light(
+    def decode(self, pixels: Float[Tensor, "h w c"], alpha: Float[Tensor, "h w"], camera: Camera) -> Layers:
+        diffuse, near = pixels[..., :3], pixels[..., -3:]
+        tint, gloss, normals, roughness = over_alpha(pixels[..., 3:-3], alpha).split([3, 1, 3, 1], dim=-1)
+        normals = normalize(normals, dim=-1)
+        directions = camera.directions().to(pixels)
+        matter = diffuse + self._uncovered(alpha, directions)
+        distant = alpha[..., None] * self.distant_light(directions, normals, tint, gloss, roughness)
+        return {
+            "total": srgb_from_linear(relu(matter + distant + near)),
+            "indep": srgb_from_linear(matter),
+            "dep": srgb_from_linear(relu(distant + near)),
+            "distant": srgb_from_linear(matter + distant) - srgb_from_linear(matter),
+            "near": torch.sign(near) * srgb_from_linear(near.abs()),
+            "normal": normals,
+            "roughness": roughness,
+            "tint": tint,
+        }
+
+    def distant_light(
         self,
         towards: Float[Tensor, "... 3"],
         normals: Float[Tensor, "... 3"],
+        tint: Float[Tensor, "... 3"],
+        gloss: Float[Tensor, "... 1"],
         roughness: Float[Tensor, "... 1"],
-        latent: Float[Tensor, "... l"] | None = None,
     ) -> Float[Tensor, "... 3"]:
-        """Linear light that surfaces with unit normals send back along unit viewing directions `towards`."""
+        """Linear light of the surroundings that surfaces with unit normals, seen along unit `towards`, mirror.
+
+        `tint` includes the gloss, as it is drawn.
+        """
         facing = -(towards * normals).sum(-1, keepdim=True)
-        leaving = reflect(towards, normals) @ self.light_from_world.T
-        code = ide(leaving, lobe_width(roughness))
-        seen = [code, facing, *([latent] if latent is not None and self.latent else [])]
-        return torch.nn.functional.softplus(self.light(torch.cat(seen, dim=-1)))
+        scale, bias = reflectance_factors(roughness, facing)
+        light = self.light(reflect(towards, normals) @ self.light_from_world.T, roughness)
+        return (tint * scale + gloss * bias) * light
+
+    def near_light(self, splats: Splats, towards: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        """Linear light, of either sign, that every Gaussian adds when seen along unit `towards`."""
+        if not self.near:
+            return torch.zeros_like(towards)
+        columns = splats.columns
+        basis = self.near_basis(splats, towards) - columns["near_centre"]
+        tint = torch.sigmoid(columns["tint"]).mean(-1, keepdim=True).detach()
+        glossy = torch.sigmoid(columns["gloss"]).detach() * (tint / DIELECTRIC).clamp(max=1) ** 2
+        return glossy * torch.einsum("nk,nkc->nc", basis, columns["near"])
+
+    def near_basis(self, splats: Splats, towards: Float[Tensor, "n 3"]) -> Float[Tensor, "n k"]:
+        """Harmonics of the reflected direction; they teach neither places nor normals."""
+        normals = normalize(splats.columns["normals"].detach(), dim=-1)
+        leaving = reflect(towards.detach(), normals) @ self.light_from_world.T
+        return harmonics(leaving, tuple(range(1, self.near + 1)))
+
+    @torch.no_grad()
+    def near_centre(self, splats: Splats, positions: Float[Tensor, "v 3"]) -> Float[Tensor, "n k"]:
+        """Means of `near_basis` over viewpoints, those that see a Gaussian's front weighted by its foreshortening."""
+        normals = normalize(splats.columns["normals"], dim=-1)
+        total, weights = 0.0, 0.0
+        for position in positions.to(splats.means):
+            towards = normalize(splats.means - position, dim=-1)
+            weight = -(towards * normals).sum(-1, keepdim=True).clamp(max=-1e-3)
+            total, weights = total + weight * self.near_basis(splats, towards), weights + weight
+        return total / weights
 
     def sky_light(self, directions: Float[Tensor, "... 3"]) -> Float[Tensor, "... 3"]:
         """Linear light of what no Gaussian covers."""
         basis = harmonics(directions @ self.light_from_world.T, tuple(range(SKY_DEGREE + 1)))
         return diffuse_from_logit(basis @ self.background) if self.sky else torch.zeros_like(directions)
-
-    def decode(self, pixels: Float[Tensor, "h w c"], alpha: Float[Tensor, "h w"], camera: Camera) -> Layers:
-        diffuse = pixels[..., :3]
-        tint, normals, roughness, latent = over_alpha(pixels[..., 3:], alpha).split(
-            [3, 3, 1, self.latent], dim=-1
-        )
-        normals = torch.nn.functional.normalize(normals, dim=-1)
-        directions = camera.directions().to(pixels)
-        light = self.reflected_light(directions, normals, roughness, latent)
-        matter = diffuse + self._uncovered(alpha, directions)
-        reflection = alpha[..., None] * tint * light
-        return {
-            "total": srgb_from_linear(matter + reflection),
-            "indep": srgb_from_linear(matter),
-            "dep": srgb_from_linear(reflection),
-            "normal": normals,
-            "roughness": roughness,
-            "tint": tint,
-        }
 
     def _uncovered(
         self, alpha: Float[Tensor, "h w"], directions: Float[Tensor, "h w 3"]
@@ -135,7 +183,7 @@ class ReflectedHead(Head):
         return light
 
     def config(self) -> dict[str, Any]:
-        return {"hidden": self.hidden, "sky": self.sky, "latent": self.latent}
+        return {"light": self.light_kind, "sky": self.sky, "near": self.near, "hidden": self.hidden}
 
     def in_turned_world(self, rotation: Float[Tensor, "3 3"]) -> "ReflectedHead":
         """The same light and sky for a world that was turned by `rotation`."""
@@ -150,7 +198,7 @@ class ReflectedHead(Head):
         return alone
 
     def turned(self, columns: dict[str, Tensor], rotation: Float[Tensor, "3 3"]) -> dict[str, Tensor]:
-        """Normals turn; the reflected light belongs to the surroundings and stays."""
+        """Normals turn; what is mirrored belongs to the surroundings and stays."""
         return super().turned(columns, rotation) | {"normals": columns["normals"] @ rotation.T}
 
 

@@ -38,6 +38,20 @@ def lobe_width(roughness: Float[Tensor, "... 1"]) -> Float[Tensor, "... 1"]:
     return 2 * roughness**4
 
 
+def reflectance_factors(
+    roughness: Float[Tensor, "... 1"], facing: Float[Tensor, "... 1"]
+) -> tuple[Float[Tensor, "... 1"], Float[Tensor, "... 1"]]:
+    """(scale, bias): a surface with reflectance f at normal incidence mirrors f scale + bias of the light in its lobe.
+
+    `facing` is the cosine between normal and view. The analytic fit to the integral of the GGX lobe with Schlick's
+    Fresnel term by Karis ("Physically Based Shading on Mobile", 2014), of perceptual roughness.
+    """
+    smooth = 1 - roughness
+    y, z, w = 0.0425 - 0.0275 * roughness, 1.04 - 0.572 * roughness, 0.022 * roughness - 0.04
+    a = torch.minimum(smooth * smooth, torch.exp2(-9.28 * facing.clamp(min=0))) * smooth + y
+    return z - 1.04 * a, (1.04 * a + w).clamp(min=0)
+
+
 def ide(directions: Float[Tensor, "... 3"], inverse_kappa: Float[Tensor, "... 1"]) -> Float[Tensor, "... k"]:
     """Integrated directional encoding of unit directions for lobes of width `inverse_kappa` >= 0; k = 34.
 
