@@ -41,9 +41,9 @@ class AppearanceConfig:
     """Share of the structural (D-SSIM) term in the picture loss; the rest is absolute error."""
     light: Literal["map", "network"] = "map"
     """Surroundings that reflections mirror: a picture of the sphere, or a small network."""
-    near: int = 2
+    near: int = 3
     """Degree of the reflections that every Gaussian has for itself; 0 leaves only those of far surroundings."""
-    near_from: float = 0.5
+    near_from: float = 0.25
     """Fraction of the steps before those start to learn, so that the far surroundings explain what they can first."""
     priors: PriorWeights = field(default_factory=PriorWeights)
     """What is believed about surfaces before any photo is seen."""
@@ -65,7 +65,7 @@ RATES = {
     "columns.gloss": 4e-2,
     "columns.normals": 5e-3,
     "columns.roughness": 1e-2,
-    "columns.near": 4e-3,
+    "columns.near": 1e-2,
     "columns.near_centre": 0.0,
     "columns.harmonics": 3e-3,
     "head": 3e-3,

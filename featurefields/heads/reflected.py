@@ -53,7 +53,7 @@ class ReflectedHead(Head):
     kind = "reflected"
 
     def __init__(
-        self, light: Literal["map", "network"] = "map", sky: bool = True, near: int = 2, hidden: int = 32
+        self, light: Literal["map", "network"] = "map", sky: bool = True, near: int = 3, hidden: int = 32
     ) -> None:
         super().__init__()
         self.light_kind, self.sky, self.near, self.hidden = light, sky, near, hidden
@@ -147,7 +147,7 @@ class ReflectedHead(Head):
         columns = splats.columns
         basis = self.near_basis(splats, towards) - columns["near_centre"]
         tint = torch.sigmoid(columns["tint"]).mean(-1, keepdim=True).detach()
-        glossy = torch.sigmoid(columns["gloss"]).detach() * (tint / DIELECTRIC).clamp(max=1) ** 2
+        glossy = torch.sigmoid(columns["gloss"]).detach() * (tint / DIELECTRIC).clamp(max=1)
         return glossy * torch.einsum("nk,nkc->nc", basis, columns["near"])
 
     def near_basis(self, splats: Splats, towards: Float[Tensor, "n 3"]) -> Float[Tensor, "n k"]:
@@ -160,7 +160,10 @@ class ReflectedHead(Head):
     def near_centre(self, splats: Splats, positions: Float[Tensor, "v 3"]) -> Float[Tensor, "n k"]:
         """Means of `near_basis` over viewpoints, those that see a Gaussian's front weighted by its foreshortening."""
         normals = normalize(splats.columns["normals"], dim=-1)
-        total, weights = 0.0, 0.0
+        total, weights = (
+            torch.zeros_like(splats.columns["near_centre"]),
+            torch.zeros_like(splats.means[:, :1]),
+        )
         for position in positions.to(splats.means):
             towards = normalize(splats.means - position, dim=-1)
             weight = -(towards * normals).sum(-1, keepdim=True).clamp(max=-1e-3)
