@@ -43,7 +43,7 @@ class AppearanceConfig:
     """Surroundings that reflections mirror: a picture of the sphere, or a small network."""
     near: int = 3
     """Degree of the reflections that every Gaussian has for itself; 0 leaves only those of far surroundings."""
-    near_from: float = 0.25
+    near_from: float = 0.35
     """Fraction of the steps before those start to learn, so that the far surroundings explain what they can first."""
     priors: PriorWeights = field(default_factory=PriorWeights)
     """What is believed about surfaces before any photo is seen."""

@@ -27,9 +27,9 @@ class PriorWeights:
     """Drawn normals are those of the drawn depth."""
     geometry: float = 0.02
     """The drawn depth has the drawn normals."""
-    distant: float = 0.02
+    distant: float = 0.03
     """Reflections of far surroundings are dark unless photos show them."""
-    near: float = 0.01
+    near: float = 0.04
     """Reflections that Gaussians have for themselves are dark unless photos show them."""
     rough: float = 0.002
     """Surfaces are rough unless photos show otherwise."""
