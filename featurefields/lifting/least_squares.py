@@ -44,13 +44,13 @@ class LeastSquaresConfig:
 
     degree: int = 1
     """Degree of the harmonics of the reflected direction; 0 leaves the view-dependent part out."""
-    ridge: float = 0.02
+    ridge: float = 0.1
     """Pull of the view-independent part towards the weighted mean of what a Gaussian is seen to be."""
     directional_ridge: float = 0.1
     """Pull of the view-dependent part towards nothing."""
     iterations: int = 30
     """Most steps of conjugate gradients."""
-    tolerance: float = 1e-3
+    tolerance: float = 1e-2
     """Stop when the residual of the normal equations has shrunk to this share in every column."""
 
 
@@ -75,6 +75,7 @@ def solve(
     raster: RasterConfig = RasterConfig(),
     budget_bytes: int = FROZEN_BYTES,
     on_view: Callable[[], object] = lambda: None,
+    on_loss: Callable[[float], object] = lambda loss: None,
 ) -> Solution:
     """The field with a `DirectionalHead` called `name` fitted to the maps of all views together.
 
@@ -82,7 +83,7 @@ def solve(
     The losses are those after 0, 1, 2 … steps; they fall, up to what the ridge asks for. Frozen views are kept as
     far as `budget_bytes` go, and made anew in every step beyond that; `working_bytes` tells what else is needed.
     `on_view` is called once a view for the right side, for the start, and for every step: at most
-    v (2 + iterations) times.
+    v (2 + iterations) times. `on_loss` is told every loss as soon as it is known.
 
     Raises:
         FittingError: there is no view to fit to.
@@ -96,7 +97,7 @@ def solve(
         [basis_of(config.degree, splats, camera) for camera in cameras],
     )
     right = _right_side(matrix, views, maps, on_view)
-    unknowns, losses = _minimise(matrix, right, config, on_view)
+    unknowns, losses = _minimise(matrix, right, config, on_view, on_loss)
     slopes, centre = unknowns[:, 1:], right.sums.centre
     return Solution(with_directional(field, name, config.degree, unknowns[:, 0], slopes, centre), losses)
 
@@ -182,7 +183,11 @@ def _inverse_blocks(sums: Centred, ridge: Float[Tensor, "n m"]) -> Float[Tensor,
 
 
 def _minimise(
-    matrix: _Matrix, right: _RightSide, config: LeastSquaresConfig, on_view: Callable[[], object]
+    matrix: _Matrix,
+    right: _RightSide,
+    config: LeastSquaresConfig,
+    on_view: Callable[[], object],
+    on_loss: Callable[[float], object],
 ) -> tuple[Float[Tensor, "n m d"], tuple[float, ...]]:
     """Preconditioned conjugate gradients from the one-pass lift, with a step length of its own for every dimension.
 
@@ -200,6 +205,7 @@ def _minimise(
     change = x.zero_()
     size = max(right.mass * residual.shape[-1], 1e-12)
     losses = [max(objective, 0.0) / size]
+    on_loss(losses[0])
     goal = config.tolerance**2 * _inner(residual, residual)
     direction = torch.bmm(inverses, residual)
     steepness = _inner(residual, direction)
@@ -212,6 +218,7 @@ def _minimise(
         objective -= float((length * steepness).sum(dtype=torch.float64))
         pulled = float((ridge * change.square().sum(-1)).sum(dtype=torch.float64))
         losses.append(max(objective - pulled, 0.0) / size)
+        on_loss(losses[-1])
         if bool((_inner(residual, residual) <= goal).all()):
             break
         moved = torch.bmm(inverses, residual, out=moved)

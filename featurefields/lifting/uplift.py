@@ -26,6 +26,8 @@ from featurefields.scene import View
 
 RIDGE = 0.1
 """Ridge of the directional regression, relative to the mean variance of the directional functions."""
+PICTURES = 6
+"""Pictures of the feature dimension that there are at once."""
 
 
 @torch.no_grad()
@@ -61,6 +63,13 @@ def uplift_mean(
     seen = weight > SEEN
     mean = torch.where(seen[:, None], total / weight.clamp(min=SEEN)[:, None], 0.0)
     return mean, torch.where(seen, weight, 0.0)
+
+
+def working_bytes(count: int, dim: int, views: int, pixels: int, degree: int = 1) -> int:
+    """About how much memory `uplift` takes beside the frozen views, for views of `pixels` pixels each."""
+    del views
+    m = (degree + 1) ** 2
+    return 4 * (count * ((3 * m + 2) * dim + 3 * m * m) + PICTURES * pixels * dim)
 
 
 @torch.no_grad()
