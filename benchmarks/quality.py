@@ -120,7 +120,7 @@ def fitted_field(options: argparse.Namespace, rasterizer: "Rasterizer") -> "tupl
     field, scene = measured_on(field, options.data, console)
     extractor = choose_extractor(options.features)
     if field.about.extractor != extractor.fingerprint:
-        field = lift_features(field, scene, extractor, rasterizer, console, dim=32, cache=None)
+        field = lift_features(field, scene, extractor, rasterizer, console)
     return field, scene
 
 

@@ -52,7 +52,7 @@ def run(options: DemoOptions, console: Console) -> Summary:
     from featurefields_assets import demo_scene
 
     from .edit import apply_all, write_edited
-    from .features import lift_features
+    from .features import FeatureOptions, lift_features
     from .fit import fit_appearance, write_result
     from .photos import click_of
     from .segment import write_selection_results
@@ -76,7 +76,12 @@ def run(options: DemoOptions, console: Console) -> Summary:
     )
     field = fit_appearance(scene, config, rasterizer, console, device=options.compute.torch_device())
     field = lift_features(
-        field, scene, choose_extractor("classical"), rasterizer, console, dim=32, cache=folder / "cache"
+        field,
+        scene,
+        choose_extractor("classical"),
+        rasterizer,
+        console,
+        FeatureOptions(cache=folder / "cache"),
     )
     fitted = write_result(field, scene, folder, rasterizer, console, timing={}, missing=0)
 

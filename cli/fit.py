@@ -10,9 +10,9 @@ import tyro
 from featurefields.errors import FittingError
 
 from .console import Console, Summary
-from .features import find_extractor, lift_features
+from .features import FeatureOptions, find_extractor, lift_features
 from .inputs import FIELD_FILE, existing
-from .options import ComputeOptions, Decimal, OptionalPath, Output, ReportOptions, SeedOptions, WriteOptions
+from .options import ComputeOptions, Decimal, Output, ReportOptions, SeedOptions, WriteOptions
 
 if TYPE_CHECKING:
     import torch
@@ -49,15 +49,9 @@ class FitOptions:
     """Most Gaussians there will be."""
     colour: Literal["reflected", "harmonics"] = "reflected"
     """Colour model: matter plus reflections, or ordinary spherical harmonics."""
-    features: str = "auto"
-    """Extractor: classical, dinov2, transformers:FOLDER, onnx:FILE, none; auto is dinov2 where its weights can be
-    had and classical elsewhere."""
-    feature_dim: int = 32
-    """Dimensions that features are stored in (principal components, exactly invertible)."""
-    cache: OptionalPath = None
-    """Folder that keeps extracted features; by default the user's cache folder."""
     resume: bool = False
     """Continue an interrupted fit from its checkpoint."""
+    lifting: tyro.conf.OmitArgPrefixes[FeatureOptions] = FeatureOptions()
     seed: tyro.conf.OmitArgPrefixes[SeedOptions] = SeedOptions()
     compute: tyro.conf.OmitArgPrefixes[ComputeOptions] = ComputeOptions()
     write: tyro.conf.OmitArgPrefixes[WriteOptions] = WriteOptions()
@@ -76,7 +70,6 @@ def run(options: FitOptions, console: Console) -> Summary:
         ("--steps", options.steps),
         ("--splats", options.splats),
         ("--downscale", 1 if options.downscale is None else options.downscale),
-        ("--feature-dim", options.feature_dim),
     ):
         if value <= 0:
             raise FittingError(f"{name} must be positive, got {value}; leave it out for the default")
@@ -92,11 +85,13 @@ def run(options: FitOptions, console: Console) -> Summary:
         )
     refuse_existing(folder / FIELD_FILE, options.write.overwrite or options.resume)
     rasterizer = options.compute.rasterizer()
-    extractor = find_extractor(options.features, options.compute.torch_device(), console)
+    extractor = find_extractor(options.lifting.features, options.compute.torch_device(), console)
     downscale = options.downscale or suitable_downscale(
         read_scene(options.data, kind=options.kind, points=False), options.compute.torch_device().type
     )
     scene = read_scene(options.data, kind=options.kind, downscale=downscale)
+    if extractor is not None:
+        options.lifting.check(scene)
     if options.downscale is None and downscale != 1:
         console.note(f"photos are reduced by {downscale:.2f} (--downscale 1 keeps them whole)")
     for note in (
@@ -119,7 +114,7 @@ def run(options: FitOptions, console: Console) -> Summary:
     fitted = time.monotonic()
     if extractor is not None:
         field = lift_features(
-            field, scene, extractor, rasterizer, console, dim=options.feature_dim, cache=options.cache
+            field, scene, extractor, rasterizer, console, options.lifting, seed=options.seed.seed
         )
     lifted = time.monotonic()
     return write_result(
@@ -193,6 +188,7 @@ def write_result(
         replace(field, about=replace(field.about, notes=notes)), folder / FIELD_FILE, overwrite=True
     )
     (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    told = field.about.notes
     rows = {
         "views fitted": len(scene.split("train")),
         "views held out": len(held),
@@ -201,6 +197,9 @@ def write_result(
         "splats": len(field),
         "held-out PSNR dB": round(quality, 2),
         "heads": list(field.heads),
+        "solver": told.get("solver"),
+        "feature loss": told.get("feature_loss"),
+        "feature variance kept": told.get("feature_variance_kept"),
         **{label: round(value, 1) for label, value in timing.items()},
         "MB": round(path.stat().st_size / 1e6, 1),
     }

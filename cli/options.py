@@ -26,10 +26,32 @@ OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavio
 """Type of an attribute that is a path or not given."""
 Names = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...", help_behavior_hint="")]
 """Type of an attribute that is any number of names."""
+Size = Annotated[str, tyro.conf.arg(metavar="SIZE")]
+"""Type of an attribute that is an amount of memory or disk, for `parse_size`."""
 RepeatedNames = tyro.conf.UseAppendAction[
     Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME", help_behavior_hint="(may be repeated)")]
 ]
 """Type of an attribute that is given once for each name."""
+
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def parse_size(text: str, option: str) -> int:
+    """Bytes of "4GB", "500 MB", "1.5GiB" or "2000000".
+
+    Raises:
+        FittingError: it is none of these, or nothing; the message names the `option`.
+    """
+    import re
+
+    from featurefields.errors import FittingError
+
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(I?)B?\s*", text.upper())
+    if found is None or (found[3] and not found[2]) or float(found[1]) == 0:
+        raise FittingError(f"{option} is an amount of memory such as 4GB or 500MB, got '{text}'")
+    unit = 1024 ** "_KMGT".index(found[2]) if found[3] else _UNITS[found[2]]
+    return int(float(found[1]) * unit)
 
 
 @dataclass(frozen=True, kw_only=True)

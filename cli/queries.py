@@ -20,8 +20,6 @@ PLAIN = "DFF"
 """One plain feature field, the baseline."""
 STORED = "stored"
 """The features that the field came with."""
-DIM = 32
-"""Stored dimensions where the field has none yet."""
 
 
 def featured_fields(
@@ -80,12 +78,13 @@ def _lifted(
     cache: Path | None,
 ) -> "FeatureField":
     """The extractor's features lifted by a solver, in as many dimensions as the field has."""
-    from .features import lift_features
+    from .features import FeatureOptions, known_solver, lift_features
 
+    known_solver(solver)
     basis = field.about.feature_basis
-    dim = DIM if basis is None else len(basis)
-    named = {} if solver == "uplift" else {"solver": solver}
-    return lift_features(field, scene, extractor, rasterizer, console, dim=dim, cache=cache, **named)
+    dim = FeatureOptions().feature_dim if basis is None else len(basis)
+    options = FeatureOptions(solver=solver, feature_dim=dim, cache=cache)  # type: ignore[arg-type]
+    return lift_features(field, scene, extractor, rasterizer, console, options)
 
 
 def with_features(field: "FeatureField", features: "Tensor") -> "FeatureField":
@@ -98,11 +97,10 @@ def with_features(field: "FeatureField", features: "Tensor") -> "FeatureField":
 
 def seen_features(field: "FeatureField", camera: "Camera", layer: str) -> "Tensor":
     """Every Gaussian's own features (n d) in a layer of the head "feature" ("indep", "total") at one camera."""
-    head, splats = field.heads["feature"], field.splats
-    channels = head.splat(splats, camera)
-    # each Gaussian as a pixel of its own, covered by nothing else
-    layers = head.decode(channels[:, None], channels.new_ones(len(splats), 1), camera)
-    return layers[layer][:, 0]
+    import torch
+
+    with torch.no_grad():
+        return field.heads["feature"].at_gaussians(field.splats, camera)[layer]
 
 
 def single_field(
@@ -115,27 +113,18 @@ def single_field(
     cache: Path | None,
 ) -> "FeatureField":
     """The baseline "DFF": features lifted as one weighted mean, compressed with the field's own basis."""
-    from functools import partial
-
     from featurefields.lifting.uplift import uplift_mean
     from featurefields.vision.cache import extract_features
     from featurefields.vision.compress import FeatureBasis
-    from featurefields.vision.grids import upsample
+
+    from .features import feature_pictures
 
     mean, basis = field.about.feature_mean, field.about.feature_basis
     encoder = None if mean is None or basis is None else FeatureBasis(mean, basis)
     views = scene.split("train")
-    maps = extract_features(views, extractor, cache_dir=cache)
-
-    def picture(view: "View") -> "Tensor":
-        stored = maps[view.name] if encoder is None else encoder.encode_map(maps[view.name])
-        return upsample(stored.features.float(), view.camera.size)
-
+    maps = feature_pictures(views, extract_features(views, extractor, cache_dir=cache), encoder)
     with console.progress("lifting one plain field", len(views)) as advance:
-        features, _ = uplift_mean(
-            field, views, {view.name: partial(picture, view) for view in views}, rasterizer=rasterizer,
-            on_view=lambda: advance(1),
-        )  # fmt: skip
+        features, _ = uplift_mean(field, views, maps, rasterizer=rasterizer, on_view=lambda: advance(1))
     return with_features(field, features)
 
 

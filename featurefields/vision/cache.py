@@ -80,6 +80,11 @@ class FeatureMaps(Mapping[str, FeatureMap]):
     def __len__(self) -> int:
         return len(self._views)
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the maps that are held in memory because the disk cannot keep them."""
+        return sum(held.features.nbytes for held in self._held.values())
+
     def fill(self, *, batch: int, on_progress: Callable[[int, int], None]) -> None:
         """Check every cached map and extract the missing ones, `batch` images of one size at a time."""
         missing = [name for name in self if self._store.read(self._keys[name], verify=True) is None]
