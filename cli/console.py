@@ -6,8 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+WIDE = 240
+"""Columns of a page that is no terminal; a table of a summary takes what it needs."""
 LINE_EVERY_S = 5.0
 """Without a terminal, progress is one plain line at most this often."""
 
@@ -22,16 +27,21 @@ class Summary:
             Labels are words with spaces; in JSON the spaces are underscores. The table leaves out what is empty.
         paths: files and folders written.
         next: commands the user may want now.
+        details: further facts, in JSON only; labels as in `rows`.
+        tables: tables for people, shown above the rows; not in JSON.
     """
 
     title: str
     rows: Mapping[str, object] = field(default_factory=dict)
     paths: Sequence[Path] = ()
     next: Sequence[str] = ()
+    details: Mapping[str, object] = field(default_factory=dict)
+    tables: "Sequence[Table]" = ()
 
     def as_json(self) -> dict[str, object]:
         """The summary as one JSON object; numbers that are not finite become null."""
-        rows = {label.replace(" ", "_"): plain(value) for label, value in self.rows.items()}
+        facts = {**self.rows, **self.details}
+        rows = {label.replace(" ", "_"): plain(value) for label, value in facts.items()}
         return {"title": self.title, **rows, "paths": plain(list(self.paths)), "next": list(self.next)}
 
 
@@ -71,7 +81,7 @@ class Console:
         if self.json:
             _print_json(summary.as_json())
         else:
-            _print_table(summary)
+            _print_summary(summary)
 
     def progress(self, title: str, total: int | None = None) -> AbstractContextManager[Advance]:
         """A context that gives an `Advance`; a bar with the time left, or plain lines without a terminal.
@@ -133,12 +143,16 @@ def _print_json(content: Mapping[str, object]) -> None:
     print(json.dumps(content, allow_nan=False), flush=True)
 
 
-def _print_table(summary: Summary) -> None:
+def _print_summary(summary: Summary) -> None:
     from rich import box
     from rich.console import Console as RichConsole
     from rich.table import Table
     from rich.text import Text
 
+    if summary.tables:
+        wide = RichConsole(width=None if sys.stdout.isatty() else WIDE)
+        for table in summary.tables:
+            wide.print(table)
     console = RichConsole()
     console.print(Text(summary.title, style="bold"), soft_wrap=True)
     table = Table(show_header=False, box=box.SIMPLE_HEAD, pad_edge=False)

@@ -11,12 +11,12 @@ from featurefields.errors import UnknownNameError
 
 from .clicks import ClickRow, ClickTrial, read_clicks
 from .console import Console, Summary
-from .features import find_extractor
+from .features import find_extractor, known_solver
 from .held_out import measured_on
 from .inputs import load_field
 from .options import ComputeOptions, Names, OptionalPath, ReportOptions, WriteOptions
 from .queries import PLAIN, clicked_in, extracted_from, featured_fields, seen_features, with_features
-from .tables import show_tables
+from .tables import evaluation_tables
 
 if TYPE_CHECKING:
     from featurefields.camera import Camera
@@ -48,8 +48,8 @@ class EvalOptions:
     features: str = "none"
     """Extractor that the features are compared with (as in `ff fit`); none compares nothing."""
     solvers: Names = ()
-    """Ways to lift the extractor's features that are compared with each other; without, the features stored in the
-    field are measured."""
+    """Ways to lift the extractor's features that are compared with each other (uplift, least-squares, sgd); without,
+    the features stored in the field are measured."""
     highlight: float = 0.1
     """Specular light above this is a highlight (linear light of the photo, largest channel)."""
     output: OptionalOutput = None
@@ -72,7 +72,7 @@ class Evaluation:
 
 
 def run(options: EvalOptions, console: Console) -> Summary:
-    """Measure, print the tables, and write the JSON file if one was asked for."""
+    """Measure, and write the JSON file if one was asked for."""
     import json
 
     from featurefields.atomic import refuse_existing, write_bytes
@@ -81,6 +81,8 @@ def run(options: EvalOptions, console: Console) -> Summary:
         raise UnknownNameError(
             f"--solvers {' '.join(options.solvers)} lift features, but --features names no extractor; name one"
         )
+    for solver in options.solvers:
+        known_solver(solver)
     field = load_field(options.field)
     if options.output is not None:
         refuse_existing(options.output, options.write.overwrite)
@@ -98,14 +100,12 @@ def run(options: EvalOptions, console: Console) -> Summary:
         **main_rows(found),
     }
     details = {**_details(found), "highlight threshold": options.highlight}
-    paths = []
+    title, paths = f"measured {options.field}", []
     if options.output is not None:
-        content = Summary(f"measured {options.field}", {**rows, **details}).as_json()
+        content = Summary(title, rows, details=details).as_json()
         text = json.dumps(content, indent=1, allow_nan=False) + "\n"
         paths.append(write_bytes(options.output, text.encode(), overwrite=options.write.overwrite))
-    if not console.json:
-        show_tables(found)
-    return Summary(f"measured {options.field}", {**rows, **(details if console.json else {})}, paths)
+    return Summary(title, rows, paths, details=details, tables=evaluation_tables(found))
 
 
 def evaluate(

@@ -78,9 +78,8 @@ def _lifted(
     cache: Path | None,
 ) -> "FeatureField":
     """The extractor's features lifted by a solver, in as many dimensions as the field has."""
-    from .features import FeatureOptions, known_solver, lift_features
+    from .features import FeatureOptions, lift_features
 
-    known_solver(solver)
     basis = field.about.feature_basis
     dim = FeatureOptions().feature_dim if basis is None else len(basis)
     options = FeatureOptions(solver=solver, feature_dim=dim, cache=cache)  # type: ignore[arg-type]

@@ -1,6 +1,5 @@
 """The tables of `ff eval`, for people."""
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +25,10 @@ LIGHT: tuple[Column, ...] = (
     ("highlights AP", ".3f", lambda row: row.highlight_ap),
     ("chance", ".3f", lambda row: row.highlight_share),
 )
-WIDE = 240
-"""Columns of a page that is no terminal; a table takes what it needs."""
 
 
-def show_tables(found: "Evaluation") -> None:
-    """Print every table that has a number on stdout."""
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else WIDE)
+def evaluation_tables(found: "Evaluation") -> "list[Table]":
+    """Every table that has a number."""
     rows = found.colour.rows
     sections = [rows.regions, rows.materials, rows.objects]
     tables = [_table("pictures", sections, PICTURES), _table("surfaces and light", sections, LIGHT)]
@@ -43,8 +37,7 @@ def show_tables(found: "Evaluation") -> None:
     if found.agreement:
         title = "features: cosine of indep with the diffuse picture's, of total with the photo's"
         tables.append(_compared(title, found.agreement, _agreement_columns))
-    for table in tables:
-        console.print(table)
+    return tables
 
 
 def _compared(title: str, tables: Mapping[str, Any], columns: Callable[[str], list[Column]]) -> "Table":

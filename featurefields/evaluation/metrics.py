@@ -9,9 +9,9 @@ from math import log10, nan
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, pad
+from torch.nn.functional import pad
 
-from featurefields.maths.ssim import C1, C2, WINDOW
+from featurefields.maths.ssim import WINDOW, window_indices
 
 LEAST_ERROR = 1e-12
 """Smaller mean squared errors count as this, which is 120 dB."""
@@ -53,12 +53,8 @@ def ssim_map(a: Float[Tensor, "h w 3"], b: Float[Tensor, "h w 3"]) -> Float[Tens
     """Structural similarity of the window around every pixel, mean over the channels; NaN where it does not fit."""
     if min(a.shape[:2]) < WINDOW:
         return a.new_full(a.shape[:2], nan)
-    a, b = (x.clamp(0, 1).double().permute(2, 0, 1)[None] for x in (a, b))
-    stack = torch.cat([a, b, a * a, b * b, a * b], dim=1)
-    mean_a, mean_b, aa, bb, ab = avg_pool2d(stack, WINDOW, stride=1)[0].chunk(5)
-    light = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
-    structure = (2 * (ab - mean_a * mean_b) + C2) / (aa - mean_a**2 + bb - mean_b**2 + C2)
-    return pad((light * structure).mean(0), (WINDOW // 2,) * 4, value=nan).float()
+    index = window_indices(*(x.clamp(0, 1).double() for x in (a, b))).mean(0)
+    return pad(index, (WINDOW // 2,) * 4, value=nan).float()
 
 
 def iou(a: Bool[Tensor, "h w"], b: Bool[Tensor, "h w"]) -> float:

@@ -41,11 +41,16 @@ def ssim(a: Float[Tensor, "h w c"], b: Float[Tensor, "h w c"]) -> Float[Tensor, 
 
 def ssim_by_formula(a: Float[Tensor, "h w c"], b: Float[Tensor, "h w c"]) -> Float[Tensor, ""]:
     """`ssim` in plain tensor operations: the definition."""
+    return window_indices(a, b).mean()
+
+
+def window_indices(a: Float[Tensor, "h w c"], b: Float[Tensor, "h w c"]) -> Float[Tensor, "c rows columns"]:
+    """The index of every whole window, channel by channel: h-6 rows and w-6 columns of them."""
     stack = torch.cat([a, b, a * a, b * b, a * b], dim=-1).permute(2, 0, 1)[None]
     mean_a, mean_b, aa, bb, ab = avg_pool2d(stack, WINDOW, stride=1)[0].chunk(5)
     top = (2 * mean_a * mean_b + C1) * (2 * (ab - mean_a * mean_b) + C2)
     bottom = (mean_a**2 + mean_b**2 + C1) * (aa - mean_a**2 + bb - mean_b**2 + C2)
-    return (top / bottom).mean()
+    return top / bottom
 
 
 @_kernel
