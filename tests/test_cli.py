@@ -224,6 +224,24 @@ class TestErrors:
         assert "1,234,567" in captured.out and "nothing" not in captured.out
         assert "wrote 7" in captured.out and "2 more files" in captured.out
 
+    def test_tables_are_for_people_and_details_for_programs(self, command, capsys):
+        from rich.table import Table
+
+        def act(console: Console) -> Summary:
+            table = Table(title="all of them")
+            table.add_column("a heading that is long enough to be cut off in eighty columns " * 2)
+            table.add_row("cell")
+            return Summary("done", {"few": 1}, details={"all of": [1, 2]}, tables=[table])
+
+        command(act)
+        assert main(["probe"]) == 0
+        shown = capsys.readouterr().out
+        assert shown.index("all of them") < shown.index("done") < shown.index("few")
+        assert "cell" in shown and "all of " * 2 not in shown and "[1" not in shown and "…" not in shown
+        assert main(["probe", "--json"]) == 0
+        facts = json.loads(capsys.readouterr().out)
+        assert facts == {"title": "done", "few": 1, "all_of": [1, 2], "paths": [], "next": []}
+
     def test_cuda_that_is_not_there_is_told(self, monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         assert ComputeOptions().torch_device().type == "cpu"
