@@ -126,9 +126,9 @@ class TestEval:
         for rows in facts["agreement"].values():
             assert [row["name"] for row in rows["objects"]] == list(PARTS)
             assert all(0.2 < row["indep"] <= 1 and 0.2 < row["total"] <= 1 for row in rows["objects"])
-        # uplift's view-independent features are the plain mean itself
+        # lifted from pictures without reflections, features are nearer to those of the true ones than a plain mean is
         plain, uplift = (facts["agreement"][name]["regions"][0] for name in ("DFF", "uplift"))
-        assert plain["indep"] == pytest.approx(uplift["indep"], abs=1e-4)
+        assert uplift["indep"] > plain["indep"] + 0.005
         assert uplift["total"] >= plain["total"]
 
     def test_stored_features_are_compared_with_their_own_extractor_only(

@@ -124,8 +124,8 @@ class TestOthers:
         assert named(report, "red").highlight_ap == pytest.approx(named(itself, "red").highlight_ap, abs=1e-3)
 
     def test_matter_that_should_be_reflection(self, field: FeatureField, scene: Scene):
-        tint = torch.full_like(field.splats.columns["tint"], -30.0)
-        report = measure_colour(self.changed(field, tint=tint), scene, scene_objects(scene), rasterizer=CPU)
+        gloss = torch.full_like(field.splats.columns["gloss"], -30.0)
+        report = measure_colour(self.changed(field, gloss=gloss), scene, scene_objects(scene), rasterizer=CPU)
         objects = named(report, "objects")
         assert objects.reflective_share < 1e-4 and objects.indep_as_diffuse_db > 50
         assert objects.highlight_ap < objects.highlight_share + 0.15 and named(report, "red").psnr_db < 25

@@ -100,7 +100,7 @@ def reflected_head(seed: int = 3) -> ReflectedHead:
         torch.manual_seed(seed)
         head = ReflectedHead()
     with torch.no_grad():
-        head.light.log_light.normal_()
+        head.light.log_light.normal_(generator=torch.Generator().manual_seed(seed))
         head.background[0] = -12.0
     return head.eval().requires_grad_(False)
 

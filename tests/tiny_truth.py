@@ -18,11 +18,11 @@ PARTS = {"red": ("metal", 1), "blue": ("coated", 2), "floor": ("matte", 3)}
 def truth_field() -> FeatureField:
     """`two_balls` whose red ball reflects light and whose parts differ in roughness."""
     field = two_balls("reflected")
-    tint, roughness = (field.splats.columns[name].clone() for name in ("tint", "roughness"))
-    tint[part("red")] = -1.0
+    gloss, roughness = (field.splats.columns[name].clone() for name in ("gloss", "roughness"))
+    gloss[part("red")] = 1.0
     for name, logit in (("red", -2.0), ("blue", 0.0), ("floor", 2.0)):
         roughness[part(name)] = logit
-    return field.with_splats(field.splats.with_columns(tint=tint, roughness=roughness))
+    return field.with_splats(field.splats.with_columns(gloss=gloss, roughness=roughness))
 
 
 @torch.no_grad()
