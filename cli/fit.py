@@ -49,6 +49,12 @@ class FitOptions:
     """Most Gaussians there will be."""
     colour: Literal["reflected", "harmonics"] = "reflected"
     """Colour model: matter plus reflections, or ordinary spherical harmonics."""
+    light: Literal["map", "network"] = "map"
+    """What reflections mirror: one picture of the surroundings, or a small network."""
+    near: Literal[0, 1, 2, 3] = 3
+    """Degree of the reflections that every Gaussian has for itself; 0 leaves only those of far surroundings."""
+    no_priors: bool = False
+    """Fit without beliefs about surfaces and reflections, to see what they are worth."""
     resume: bool = False
     """Continue an interrupted fit from its checkpoint."""
     lifting: tyro.conf.OmitArgPrefixes[FeatureOptions] = FeatureOptions()
@@ -63,6 +69,7 @@ def run(options: FitOptions, console: Console) -> Summary:
     from featurefields.atomic import refuse_existing
     from featurefields.fitting.appearance import AppearanceConfig
     from featurefields.fitting.densify import DensifyConfig
+    from featurefields.fitting.priors import NONE, PriorWeights
     from featurefields.readers import read_scene
 
     existing(options.data)
@@ -102,6 +109,9 @@ def run(options: FitOptions, console: Console) -> Summary:
     config = AppearanceConfig(
         steps=options.steps,
         colour=options.colour,
+        light=options.light,
+        near=options.near,
+        priors=NONE if options.no_priors else PriorWeights(),
         seed=options.seed.seed,
         densify=DensifyConfig(budget=options.splats),
     )

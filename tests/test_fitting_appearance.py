@@ -21,6 +21,7 @@ from featurefields.fitting.loop import (
     run_fit,
     save_checkpoint,
 )
+from featurefields.fitting.priors import NONE
 from featurefields.heads.reflected import ReflectedHead
 from featurefields.raster import choose_rasterizer
 from featurefields.readers import read_scene
@@ -120,6 +121,18 @@ class TestSteps:
         positions = torch.stack([photo.camera.position for photo in fit.photos[1]])
         wanted = fit.head.near_centre(fit.splats, positions)
         assert torch.equal(fit.splats.columns["near_centre"], wanted) and bool(wanted.any())
+
+    @pytest.mark.parametrize(
+        "change", [{"light": "network"}, {"near": 0}, {"near": 1}, {"priors": NONE}], ids=str
+    )
+    def test_the_variants_of_the_colour_model_learn(self, scene: Scene, change: dict):
+        fit = fresh(scene, replace(SHORT, steps=60, densify=DensifyConfig(budget=300), **change))
+        first = [fit.run_step()["loss"] for _ in range(7)]
+        steps(fit, 46)
+        last = [fit.run_step()["loss"] for _ in range(7)]
+        assert sum(last) < 0.85 * sum(first)
+        field = finished_field(fit, scene, {})
+        assert ("near" in field.splats.columns) == (change.get("near") != 0)
 
     def test_all_that_is_fitted_stays_finite(self, scene: Scene):
         fit = steps(fresh(scene), 20)
