@@ -34,9 +34,11 @@ SPIN = 800_000
 
 
 class Probe:
-    """Knows how fast this machine can be."""
+    """Knows how fast this machine can be. It waits `patience_s` for quiet at most, all waits together: some machines
+    are never quiet."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float = 60.0) -> None:
+        self._patience = patience_s
         self._numbers = np.full(LANES, 1e-3, np.float32)
         self._outs = [np.empty(LANES * GROUP, np.float32) for _ in range(thread_count())]
         self._best = float("inf")
@@ -51,11 +53,12 @@ class Probe:
         self._best = min(self._best, seconds)
         return seconds / self._best
 
-    def wait_for_quiet(self, patience_s: float = 0.5) -> None:
+    def wait_for_quiet(self, at_most_s: float = 0.5) -> None:
         """Return when the machine is quiet, or when that takes too long."""
-        deadline = time.perf_counter() + patience_s
-        while self.look() > TOLERANCE and time.perf_counter() < deadline:
+        started = time.perf_counter()
+        while self.look() > TOLERANCE and time.perf_counter() - started < min(at_most_s, self._patience):
             time.sleep(0.01)
+        self._patience -= time.perf_counter() - started
 
 
 def in_turns(

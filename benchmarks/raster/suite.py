@@ -24,7 +24,7 @@ GOALS = {"gsplat _torch_impl": (50, 100), "torch, tiles batched": (20, 40), "ref
 def measure(folder: Path | None, *, quick: bool) -> dict[str, Any]:
     """Run everything; see `report` for what comes out."""
     say("limits of the machine …")
-    limits, probe, samples = measure_limits(), Probe(), 7 if quick else 21
+    limits, probe, samples = measure_limits(), Probe(5.0 if quick else 60.0), 7 if quick else 21
     small, large = small_work(folder), large_work(folder)
     peers, absent = candidates(quick=quick)
     rows, ratios = drawings(small, folder, peers, limits, probe, samples)
