@@ -107,8 +107,10 @@ class TestSolvers:
         head = field.heads["feature"]
         assert isinstance(head, kind)
         assert {name for name in field.splats.columns if name.startswith("feature")} == columns
-        if degree == 2:
-            assert field.splats.columns["feature_dep"].shape == (len(field), 8, 6)
+        if degree == 2:  # what pictures of matter do not show has a mean as well
+            assert field.splats.columns["feature_dep"].shape == (len(field), 9, 6)
+            photos = lift(solver=solver, degree=degree, indep_from="photos")
+            assert photos.splats.columns["feature_dep"].shape == (len(field), 8, 6)
         assert field.about.extractor.startswith("classical")
         assert field.about.feature_basis is not None and field.about.feature_basis.shape[0] == 6
         notes = field.about.notes
