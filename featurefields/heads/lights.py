@@ -46,7 +46,10 @@ class LightMap(nn.Module):
     def __init__(self, level: float = 0.5) -> None:
         super().__init__()
         self.log_light = nn.Parameter(torch.full((3, self.ROWS, self.COLUMNS), log(level)))
-        self._blur, self._edges = self._kernels(), torch.tensor(self.LEVELS)
+        self._blur: Tensor
+        self._edges: Tensor
+        self.register_buffer("_blur", self._kernels(), persistent=False)
+        self.register_buffer("_edges", torch.tensor(self.LEVELS), persistent=False)
 
     def _kernels(self) -> Float[Tensor, "m texels"]:
         """Rows: weights of all texels in every texel of every blurred level."""
