@@ -1,11 +1,12 @@
 """A field's own pictures without reflections, in the place of the photos."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
@@ -16,29 +17,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class MatterPicture:
-    """What a view's photo would show without reflections, drawn whenever it is asked for; implements `Picture`."""
+class InsteadOf:
+    """A photo with another picture in its place, made whenever it is asked for; implements `Picture`."""
 
     picture: "Picture"
-    field: "FeatureField"
-    camera: "Camera"
-    rasterizer: "Rasterizer"
+    make: "Callable[[], Tensor]"
 
     @property
     def path(self) -> Path:
         return self.picture.path
 
     def image(self) -> "Tensor":
-        import torch
-
-        from featurefields.field import render
-
-        splats = self.field.splats
-        with torch.no_grad():
-            layers = render(
-                self.field, self.camera.to(splats.means), rasterizer=self.rasterizer, heads=("rgb",)
-            )["rgb"]
-        return layers["indep"].clamp(0, 1).cpu()
+        return self.make()
 
     def mask(self) -> "Tensor | None":
         return self.picture.mask()
@@ -67,6 +57,15 @@ def matter_views(
     field: "FeatureField", views: "Sequence[View]", rasterizer: "Rasterizer"
 ) -> "tuple[View, ...]":
     """The views with pictures of matter for photos."""
+    import torch
+
+    from featurefields.field import render
+
+    @torch.no_grad()
+    def matter(camera: "Camera") -> "Tensor":
+        drawn = render(field, camera.to(field.splats.means), rasterizer=rasterizer, heads=("rgb",))
+        return drawn["rgb"]["indep"].clamp(0, 1).cpu()
+
     return tuple(
-        replace(view, picture=MatterPicture(view.picture, field, view.camera, rasterizer)) for view in views
+        replace(view, picture=InsteadOf(view.picture, partial(matter, view.camera))) for view in views
     )

@@ -1,11 +1,12 @@
 """Features of a field to compare: its view-independent ones, all of them, one plain field; and the extractor's own."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .console import Console
+from .matter import InsteadOf
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -127,49 +128,26 @@ def single_field(
     return with_features(field, features)
 
 
-@dataclass(frozen=True)
-class OtherPicture:
-    """A view's other picture (say, "diffuse") in the place of its photo; implements `Picture`."""
-
-    picture: "Picture"
-    name: str
-
-    @property
-    def path(self) -> Path:
-        return self.picture.path
-
-    def image(self) -> "Tensor":
-        layer = self.picture.layer(self.name)
-        assert layer is not None, "only views that have this picture are given it"
-        return layer[..., :3].expand(*layer.shape[:2], 3)
-
-    def mask(self) -> "Tensor | None":
-        return self.picture.mask()
-
-    def depth(self) -> "Tensor | None":
-        return self.picture.depth()
-
-    def layer(self, name: str) -> "Tensor | None":
-        return self.picture.layer(name)
-
-    def photo_to_camera(self, x: float, y: float) -> tuple[float, float]:
-        return self.picture.photo_to_camera(x, y)
-
-    def photo_size(self) -> tuple[int, int]:
-        return self.picture.photo_size()
+def _colours(picture: "Picture", name: str) -> "Tensor":
+    """A view's other picture, in three channels."""
+    layer = picture.layer(name)
+    assert layer is not None, "only views that have this picture are given it"
+    return layer[..., :3].expand(*layer.shape[:2], 3)
 
 
 def extracted_from(
     scene: "Scene", extractor: "Extractor", layer: str | None, *, cache: Path | None
 ) -> "Callable[[View], Tensor | None]":
     """Features of the held-out views' photos, or of their picture `layer`, at every pixel; None where there is none."""
+    from functools import partial
+
     from featurefields.vision.cache import extract_features
     from featurefields.vision.grids import upsample
 
     views = list(scene.split("test"))
     if layer is not None:
         views = [
-            replace(view, picture=OtherPicture(view.picture, layer))
+            replace(view, picture=InsteadOf(view.picture, partial(_colours, view.picture, layer)))
             for view in views
             if view.picture.layer(layer) is not None
         ]
