@@ -71,7 +71,7 @@ class Element:
         return self.count * max(row, int(text))
 
 
-class _BrokenPlyError(ValueError):
+class BrokenPlyError(ValueError):
     """What is wrong with the file, in words that follow its path."""
 
 
@@ -116,48 +116,48 @@ def read_vertices(path: Path) -> Table:
             return _table(stream)
     except OSError as error:
         raise FileFormatError(f"cannot read {path}: {error.strerror or error}") from error
-    except _BrokenPlyError as fault:
+    except BrokenPlyError as fault:
         raise FileFormatError(f"{path} {fault}") from fault
 
 
 def _table(stream: BinaryIO) -> Table:
-    order, elements, body = _header(stream)
+    order, elements, body = read_header(stream)
     names = [element.name for element in elements]
     if "vertex" not in names:
         return {}
     before, vertices = elements[: names.index("vertex")], elements[names.index("vertex")]
     properties = [each.name for each in vertices.properties]
     if len(set(properties)) < len(properties):
-        raise _BrokenPlyError(
+        raise BrokenPlyError(
             "is damaged: its header gives the same property of its vertices twice; copy it again"
         )
     if any(each.counter for each in vertices.properties):
-        raise _BrokenPlyError("has lists among the properties of its vertices; export it without them")
+        raise BrokenPlyError("has lists among the properties of its vertices; export it without them")
     size = stream.seek(0, io.SEEK_END)
     least = sum(element.least_bytes(text=not order) for element in (*before, vertices))
     if body + least > size + (not order):  # the last line of a text may go without its end
-        raise _BrokenPlyError(f"is truncated: {size} bytes cannot hold what its header says; copy it again")
+        raise BrokenPlyError(f"is truncated: {size} bytes cannot hold what its header says; copy it again")
     stream.seek(body)
     if not order:
         return _text_rows(stream, sum(element.count for element in before), vertices)
     for element in before:
-        _skip(stream, element, order)
+        skip_rows(stream, element, order)
     dtype = np.dtype([(each.name, order + each.kind) for each in vertices.properties])
     if size - stream.tell() < vertices.count * dtype.itemsize:
-        raise _BrokenPlyError(f"is truncated: its vertices do not end within its {size} bytes; copy it again")
+        raise BrokenPlyError(f"is truncated: its vertices do not end within its {size} bytes; copy it again")
     if not vertices.properties:
         return {}
     rows = np.fromfile(stream, dtype=dtype, count=vertices.count)
     return {each.name: rows[each.name] for each in vertices.properties}
 
 
-def _header(stream: BinaryIO) -> tuple[str, list[Element], int]:
+def read_header(stream: BinaryIO) -> tuple[str, list[Element], int]:
     """Byte order ("" for text), elements, and where the values begin."""
     start = stream.read(HEADER_LIMIT)
     first = re.match(rb"ply[ \t]*(\r\n|\r|\n)", start)
     last = first and re.search(first[1] + rb"[ \t]*end_header[ \t]*" + first[1], start)
     if not first or not last:
-        raise _BrokenPlyError("is not a PLY file: its header is missing or broken; pass a .ply file")
+        raise BrokenPlyError("is not a PLY file: its header is missing or broken; pass a .ply file")
     text = start[first.end() : last.start()].decode("utf-8", errors="replace")
     order = None
     found: list[tuple[str, int, list[Property]]] = []
@@ -175,7 +175,7 @@ def _header(stream: BinaryIO) -> tuple[str, list[Element], int]:
                 raise _unreadable(line)
     elements = [Element(name, count, tuple(properties)) for name, count, properties in found]
     if order is None:
-        raise _BrokenPlyError("is not a PLY file: its header names no format; pass a .ply file")
+        raise BrokenPlyError("is not a PLY file: its header names no format; pass a .ply file")
     return order, elements, last.end()
 
 
@@ -188,12 +188,12 @@ def _property(words: list[str]) -> Property:
     raise _unreadable(" ".join(["property", *words]))
 
 
-def _unreadable(line: str) -> _BrokenPlyError:
+def _unreadable(line: str) -> BrokenPlyError:
     shown = line if len(line) <= 80 else line[:77] + "..."
-    return _BrokenPlyError(f"is not a PLY file, or is damaged: its header says {shown!r}; copy it again")
+    return BrokenPlyError(f"is not a PLY file, or is damaged: its header says {shown!r}; copy it again")
 
 
-def _skip(stream: BinaryIO, element: Element, order: str) -> None:
+def skip_rows(stream: BinaryIO, element: Element, order: str) -> None:
     """Move past all rows of a binary element; only lists have to be looked at."""
     if not any(each.counter for each in element.properties):
         stream.seek(element.least_bytes(text=False), io.SEEK_CUR)
@@ -208,10 +208,10 @@ def _skip(stream: BinaryIO, element: Element, order: str) -> None:
             if counter:
                 read = stream.read(counter.size)
                 if len(read) < counter.size:
-                    raise _BrokenPlyError(f"is truncated within element '{element.name}'; copy it again")
+                    raise BrokenPlyError(f"is truncated within element '{element.name}'; copy it again")
                 (length,) = counter.unpack(read)
                 if length < 0:
-                    raise _BrokenPlyError(
+                    raise BrokenPlyError(
                         f"is damaged: a list of '{element.name}' has {length} values; copy it again"
                     )
             stream.seek(length * width, io.SEEK_CUR)
@@ -228,11 +228,11 @@ def _text_rows(stream: BinaryIO, skipped: int, vertices: Element) -> Table:
             warnings.simplefilter("ignore")  # says that there are no rows; the shape says so too
             values = np.loadtxt(lines, dtype=np.float64, comments=None, ndmin=2)
     except ValueError as error:
-        raise _BrokenPlyError(
+        raise BrokenPlyError(
             f"is damaged, or is truncated ({' '.join(str(error).split())}); copy it again"
         ) from error
     if values.shape != shape:
-        raise _BrokenPlyError(
+        raise BrokenPlyError(
             f"is damaged, or is truncated: {values.shape} numbers instead of {shape}; copy it again"
         )
     return dict(_columns(vertices, values))
@@ -243,7 +243,7 @@ def _columns(vertices: Element, values: NDArray[np.float64]) -> Iterator[tuple[s
         if each.kind[0] in "iu":
             limits = np.iinfo(each.kind)
             if not ((column >= limits.min) & (column <= limits.max) & (column == np.floor(column))).all():
-                raise _BrokenPlyError(
+                raise BrokenPlyError(
                     f"is damaged: '{each.name}' has values that are no {NAMES[each.kind]}; copy it again"
                 )
         with np.errstate(over="ignore"):

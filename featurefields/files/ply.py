@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -40,6 +40,9 @@ PROPERTY_DTYPES = (
     *(torch.uint8, torch.int8, torch.uint16, torch.int16, torch.uint32, torch.int32),
     *(torch.float32, torch.float64),
 )
+
+BLOCK = 1 << 14
+"""Rows taken from a table at once."""
 
 EXTRA = "ply."
 """Prefix of the columns that hold properties beyond the usual ones."""
@@ -82,20 +85,42 @@ def read_ply(path: str | Path) -> FeatureField:
 
     Scalar properties beyond the usual ones are kept as columns "ply.NAME" in their dtype, normals that are
     not all zero as column "normals". Splats whose place, shape or colour is not finite cannot be drawn (see
-    `drawable`): they are left out and counted in `about.notes["left_out"]`.
+    `usable_rows`): they are left out and counted in `about.notes["left_out"]`.
 
     Raises:
         FileFormatError: no such file, truncated or malformed, not a Gaussian-splat PLY, or nothing in it.
     """
     path = Path(path)
+    splats, degree = _every_row(path)
+    usable = _usable(splats)
+    left_out = len(splats) - int(usable.sum())
+    if left_out == len(splats):
+        raise FileFormatError(f"{path} holds no usable splats: the numbers of all {left_out} are not finite")
+    heads = {"rgb": head_from_config("harmonics", {"degree": degree})}
+    about = About(scene=path.stem, notes={"left_out": left_out} if left_out else {})
+    return FeatureField(splats.select(usable) if left_out else splats, heads, about)
+
+
+def usable_rows(path: str | Path) -> Bool[Tensor, "n"]:
+    """Which rows of the file `read_ply` gives, in their order; the others cannot be drawn.
+
+    Raises:
+        FileFormatError: as `read_ply`.
+    """
+    return _usable(_every_row(Path(path))[0])
+
+
+def _usable(splats: Splats) -> Bool[Tensor, "n"]:
+    return drawable(splats) & torch.isfinite(splats.columns["harmonics"]).flatten(1).all(-1)
+
+
+def _every_row(path: Path) -> tuple[Splats, int]:
+    """All rows as they are, and the degree of the harmonics."""
     vertices = read_vertices(path)
     if not any(len(values) for values in vertices.values()):
         raise FileFormatError(f"{path} holds no vertices; pass a Gaussian-splat PLY")
     rest = _rest(path, vertices)
-    count = len(vertices["x"])
-    base = _gathered(vertices, BASE_COLOUR)[:, None]
-    others = _gathered(vertices, rest).reshape(count, 3, -1).transpose(1, 2) if rest else base[:, :0]
-    columns = {"harmonics": torch.cat([base, others], dim=1).contiguous()}
+    columns = {"harmonics": _harmonics(vertices, rest)}
     if all(name in vertices for name in NORMAL) and any(vertices[name].any() for name in NORMAL):
         columns["normals"] = _gathered(vertices, NORMAL)
     for name in [name for name in vertices if name not in {*REQUIRED, *NORMAL, *rest}]:
@@ -108,13 +133,7 @@ def read_ply(path: str | Path) -> FeatureField:
         opacity_logits=_gathered(vertices, ("opacity",))[:, 0],
         columns=columns,
     )
-    usable = drawable(splats) & torch.isfinite(columns["harmonics"]).flatten(1).all(-1)
-    left_out = count - int(usable.sum())
-    if left_out == count:
-        raise FileFormatError(f"{path} holds no usable splats: the numbers of all {count} are not finite")
-    heads = {"rgb": head_from_config("harmonics", {"degree": REST_COUNTS.index(len(rest))})}
-    about = About(scene=path.stem, notes={"left_out": left_out} if left_out else {})
-    return FeatureField(splats.select(usable) if left_out else splats, heads, about)
+    return splats, REST_COUNTS.index(len(rest))
 
 
 def _table(splats: Splats, path: Path) -> Table:
@@ -171,8 +190,22 @@ def _property(name: str, tensor: Tensor, count: int, path: Path) -> NDArray[Any]
 
 
 def _gathered(vertices: Table, names: tuple[str, ...]) -> Float[Tensor, "n m"]:
+    """Columns side by side as float32, block by block of rows: a table of rows is read through only once."""
+    count = len(vertices[names[0]])
+    values = np.empty((count, len(names)), np.float32)
     with np.errstate(over="ignore"):
-        return torch.from_numpy(np.stack([vertices[name].astype(np.float32) for name in names], axis=-1))
+        for start in range(0, count, BLOCK):
+            rows = slice(start, start + BLOCK)
+            for place, name in enumerate(names):
+                values[rows, place] = vertices[name][rows]
+    return torch.from_numpy(values)
+
+
+def _harmonics(vertices: Table, rest: tuple[str, ...]) -> Float[Tensor, "n k 3"]:
+    """The first harmonic of every channel, then for each further one red, green and blue."""
+    bands = len(rest) // 3
+    names = [*BASE_COLOUR, *(rest[channel * bands + band] for band in range(bands) for channel in range(3))]
+    return _gathered(vertices, tuple(names)).reshape(-1, 1 + bands, 3)
 
 
 def _rest(path: Path, vertices: Table) -> tuple[str, ...]:
