@@ -1,12 +1,17 @@
-"""Prompts: what a user points at.
+"""Prompts: what a user points at, and the Gaussians that it shows.
 
-Letters: n Gaussians · d feature dimension.
+Letters: n Gaussians · h w pixels · D extracted feature dimension · t phrases.
+
+Pixel coordinates are continuous: the top left corner of a picture is (0, 0) and its first pixel's centre (0.5, 0.5).
+A prompt's `name` is how messages call it; its coordinates where there is none.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from featurefields.camera import Camera
@@ -19,20 +24,25 @@ RADIUS_PX = 1.5
 COVERED_MIN = 0.5
 """A click on pixels that the Gaussians cover less than this hits nothing."""
 
+AREA_COVERED_MIN = 0.02
+"""A box, scribble or mask that the Gaussians cover less than this shows nothing."""
+
+LEAST_RADIUS_PX = 0.75
+"""A pixel's centre is never farther than this from any point of the pixel."""
+
 
 @dataclass(frozen=True)
 class Click:
-    """A click in the picture that `camera` takes; positive means "this", negative "not this".
-
-    Coordinates are continuous: the top left corner is (0, 0) and the first pixel's centre (0.5, 0.5). `name` is how
-    messages call the click; its coordinates where there is none.
-    """
+    """A click in the picture that `camera` takes; positive means "this", negative "not this"."""
 
     x: float
     y: float
     camera: Camera
     positive: bool = True
     name: str = ""
+
+    kind: ClassVar[str] = "click"
+    covered_min: ClassVar[float] = COVERED_MIN
 
     def __str__(self) -> str:
         return self.name or f"({self.x:g}, {self.y:g})"
@@ -46,30 +56,224 @@ class Click:
                 "x counts from the left edge, y from the top"
             )
 
+    def pixels(self, radius_px: float = RADIUS_PX) -> Bool[Tensor, "h w"]:
+        """The pixels whose centres are within `radius_px`, at least the one that is clicked."""
+        return _near(self.camera, ((self.x, self.y),), max(radius_px, LEAST_RADIUS_PX))
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box from corner (x0, y0) to corner (x1, y1) around an object, in the picture that `camera` takes.
+
+    The object is what is inside and unlike what is just outside. Nothing outside of the box's frustum is selected.
+    """
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    camera: Camera
+    positive: bool = True
+    name: str = ""
+
+    kind: ClassVar[str] = "box"
+    covered_min: ClassVar[float] = AREA_COVERED_MIN
+
+    def __str__(self) -> str:
+        return self.name or f"({self.x0:g}, {self.y0:g}) to ({self.x1:g}, {self.y1:g})"
+
+    def check(self) -> None:
+        """Raise `PromptError` when the box is empty, turned around, or covers no pixel's centre of the picture."""
+        if not (self.x0 < self.x1 and self.y0 < self.y1):
+            raise PromptError(
+                f"the box {self} is empty; give the left, upper, right and lower edge as x0,y0,x1,y1"
+            )
+        _check_pixels(self, self.pixels())
+
+    def pixels(self, radius_px: float = RADIUS_PX) -> Bool[Tensor, "h w"]:
+        """The pixels whose centres are in the box."""
+        del radius_px
+        return self.holds(self.camera.pixel_centres())
+
+    def ring(self) -> Bool[Tensor, "h w"]:
+        """The pixels just outside: a frame, a fifth of the box's shorter side wide but at least 3 pixels."""
+        width = max(3.0, 0.2 * min(self.x1 - self.x0, self.y1 - self.y0))
+        outer = Box(self.x0 - width, self.y0 - width, self.x1 + width, self.y1 + width, self.camera)
+        return outer.pixels() & ~self.pixels()
+
+    def holds(self, points: Float[Tensor, "... 2"]) -> Bool[Tensor, "..."]:
+        """Which pixel coordinates are in the box."""
+        x, y = points.unbind(-1)
+        return (x >= self.x0) & (x < self.x1) & (y >= self.y0) & (y < self.y1)
+
+
+@dataclass(frozen=True)
+class Scribble:
+    """A stroke through `points` (x, y) as wide as two radii, in the picture that `camera` takes.
+
+    It says exactly what it covers: what mostly shows there is selected, or with a negative stroke is not.
+    """
+
+    points: tuple[tuple[float, float], ...]
+    camera: Camera
+    radius_px: float = 3.0
+    positive: bool = True
+    name: str = ""
+
+    kind: ClassVar[str] = "scribble"
+    covered_min: ClassVar[float] = AREA_COVERED_MIN
+
+    def __str__(self) -> str:
+        if self.name or not self.points:
+            return self.name or "without points"
+        (x0, y0), (x1, y1) = self.points[0], self.points[-1]
+        return f"from ({x0:g}, {y0:g}) to ({x1:g}, {y1:g})"
+
+    def check(self) -> None:
+        """Raise `PromptError` when there are no usable points, or the stroke misses the picture."""
+        numbers = torch.tensor([*self.points, (self.radius_px, 0.0)])
+        if not self.points or not bool(numbers.isfinite().all()) or self.radius_px <= 0:
+            raise PromptError(
+                f"the scribble {self} has {len(self.points)} points and a radius of {self.radius_px:g} pixels; "
+                "give at least one point x,y and a positive radius"
+            )
+        _check_pixels(self, self.pixels())
+
+    def pixels(self, radius_px: float = RADIUS_PX) -> Bool[Tensor, "h w"]:
+        """The pixels whose centres are within the stroke's own radius of it."""
+        del radius_px
+        return _near(self.camera, self.points, max(self.radius_px, LEAST_RADIUS_PX))
+
+
+@dataclass(frozen=True, eq=False)
+class MaskPrompt:
+    """Pixels of the picture that `camera` takes: true where the object is.
+
+    It says exactly what it covers: what mostly shows there is selected. With `whole` the mask shows all of the object
+    that this picture shows, and what mostly shows beside it is never selected. A negative mask says what is not the
+    object, and nothing about the rest.
+    """
+
+    mask: Bool[Tensor, "h w"]
+    camera: Camera
+    positive: bool = True
+    name: str = ""
+    whole: bool = True
+
+    kind: ClassVar[str] = "mask"
+    covered_min: ClassVar[float] = AREA_COVERED_MIN
+
+    def __str__(self) -> str:
+        return self.name or f"of {int(self.mask.sum())} pixels"
+
+    def check(self) -> None:
+        """Raise `PromptError` when the mask does not fit the picture or is empty."""
+        width, height = self.camera.size
+        if tuple(self.mask.shape) != (height, width):
+            raise PromptError(
+                f"the mask {self} has {' x '.join(map(str, reversed(self.mask.shape)))} pixels and the picture "
+                f"{width} x {height}; resize the mask to the picture"
+            )
+        if not bool(self.mask.any()):
+            raise PromptError(f"the mask {self} is empty; give one that is not zero where the object is")
+
+    def pixels(self, radius_px: float = RADIUS_PX) -> Bool[Tensor, "h w"]:
+        """The masked pixels."""
+        del radius_px
+        return self.mask.bool()
+
+
+@dataclass(frozen=True)
+class Text:
+    """Words for what is meant; needs features of an extractor with a text tower."""
+
+    phrase: str
+    positive: bool = True
+
+    kind: ClassVar[str] = "text"
+
+    def __str__(self) -> str:
+        return f"'{self.phrase}'"
+
+    def check(self) -> None:
+        """Raise `PromptError` when there are no words."""
+        if not self.phrase.strip():
+            raise PromptError("the text prompt is empty; say what to select, such as 'red mug'")
+
+
+PixelPrompt = Click | Box | Scribble | MaskPrompt
+Prompt = PixelPrompt | Text
+
+
+@runtime_checkable
+class TextTower(Protocol):
+    """An extractor that also understands words: `embed_text` puts phrases among its own features."""
+
+    fingerprint: str
+    """That of the extractor, as fields remember it."""
+
+    def embed_text(self, phrases: Sequence[str]) -> Float[Tensor, "t D"]:
+        """One vector a phrase, comparable by cosine with the features of images."""
+        ...
+
 
 @dataclass(frozen=True)
 class Hit:
-    """What a click shows: every Gaussian's share of the clicked pixels (sums to 1), and how well they are covered."""
+    """What a prompt shows: every Gaussian's share of its pixels (sums to 1), and how well they are covered."""
 
     share: Float[Tensor, "n"]
     coverage: float
 
 
-def hit(view: FrozenView, click: Click, *, radius_px: float = RADIUS_PX) -> Hit:
-    """The Gaussians that the clicked pixels really show, by the transpose of drawing in the click's frozen view.
+def hit(view: FrozenView, prompt: PixelPrompt, *, radius_px: float = RADIUS_PX) -> Hit:
+    """The Gaussians that the prompted pixels really show, by the transpose of drawing in the prompt's frozen view.
 
     Raises:
-        PromptError: the click is outside the picture, or nothing (sky, a hole) is there.
+        PromptError: the prompt is outside the picture, or nothing (sky, a hole) is there.
     """
-    click.check()
-    centres = click.camera.to(view.alpha).pixel_centres()
-    near = (centres - torch.tensor([click.x, click.y]).to(centres)).norm(dim=-1) <= max(radius_px, 0.75)
-    weights = view.gather(near[..., None].to(view.alpha))[:, 0]
+    prompt.check()
+    pixels = prompt.pixels(radius_px).to(view.alpha)
+    weights = view.gather(pixels[..., None])[:, 0]
     total = float(weights.sum())
-    coverage = total / max(int(near.sum()), 1)
-    if coverage < COVERED_MIN:
+    return Hit(weights / max(total, 1e-12), covered(prompt, total, int(pixels.sum())))
+
+
+def covered(prompt: PixelPrompt, weight: float, count: int) -> float:
+    """The share of `count` pixels that Gaussians of this weight cover.
+
+    Raises:
+        PromptError: too little for this kind of prompt.
+    """
+    coverage = weight / max(count, 1)
+    if coverage < prompt.covered_min:
         raise PromptError(
-            f"the click {click} hits nothing: only {coverage:.0%} of it is covered by splats "
-            "(sky, or a hole in the reconstruction); click on the object"
+            f"the {prompt.kind} {prompt} hits nothing: only {coverage:.0%} of it is covered by splats "
+            f"(sky, or a hole in the reconstruction); {'click on' if prompt.kind == 'click' else 'mark'} the object"
         )
-    return Hit(weights / total, coverage)
+    return coverage
+
+
+def _check_pixels(prompt: Box | Scribble, pixels: Bool[Tensor, "h w"]) -> None:
+    """Raise `PromptError` when there are none."""
+    if not bool(pixels.any()):
+        width, height = prompt.camera.size
+        raise PromptError(
+            f"the {prompt.kind} {prompt} covers no pixel of the picture of {width} x {height} pixels; "
+            "x counts from the left edge, y from the top"
+        )
+
+
+def _near(camera: Camera, points: Sequence[tuple[float, float]], radius: float) -> Bool[Tensor, "h w"]:
+    """The pixels whose centres are within `radius` of the line through `points`."""
+    centres = camera.pixel_centres()
+    found = torch.zeros(centres.shape[:2], dtype=torch.bool, device=centres.device)
+    line = torch.tensor(points).to(centres)
+    for start, end in zip(line[:-1] if len(line) > 1 else line, line[1:] if len(line) > 1 else line, strict=True):
+        low = (torch.minimum(start, end) - radius).floor().long().clamp(min=0).tolist()
+        high = (torch.maximum(start, end) + radius).ceil().long().clamp(min=0).tolist()
+        place = slice(low[1], high[1]), slice(low[0], high[0])
+        along = end - start
+        offset = centres[place] - start
+        part = ((offset @ along) / along.square().sum().clamp(min=1e-12)).clamp(0, 1)
+        found[place] |= (offset - part[..., None] * along).norm(dim=-1) <= radius
+    return found

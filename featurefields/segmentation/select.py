@@ -1,96 +1,180 @@
-"""Clicks to a selection.
+"""Prompts to a selection.
 
 Letters: n Gaussians.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from featurefields.errors import PromptError
 from featurefields.field import FeatureField
-from featurefields.maths.cosine import CosineSpace
-from featurefields.raster import FrozenView, RasterConfig, Rasterizer
+from featurefields.raster import Rasterizer
+from featurefields.segmentation.evidence import Evidence, evidence_of
 from featurefields.segmentation.grouping import path_scores, stable_threshold
-from featurefields.segmentation.prompts import RADIUS_PX, Click, Hit, hit
-from featurefields.segmentation.scores import similarity, stored_features
+from featurefields.segmentation.prompts import RADIUS_PX, Prompt, Text, TextTower
+from featurefields.segmentation.records import VERSION, described
+from featurefields.segmentation.samples import Sample, sample_of
+from featurefields.segmentation.scores import similarity
+from featurefields.segmentation.text import text_evidence
+from featurefields.segmentation.viewed import Layer, ViewedField, camera_key
 from featurefields.selection import Selection
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelectConfig:
-    """From clicks to Gaussians."""
+    """From prompts to Gaussians."""
 
     threshold: float | None = None
-    """Least cosine with what was clicked; found from the growth of the selection when not given."""
+    """Least cosine with what was prompted; found from the growth of the selection when not given."""
     connected: bool = True
-    """Keep only what is connected to a click."""
+    """Keep only what is connected to a prompt."""
     centred: bool = True
     """Compare features after their mean over the scene is taken away, which tells objects apart better."""
     radius_px: float = RADIUS_PX
     """A click means the pixels within this distance."""
+    field: Layer = "indep"
+    """Which features are compared: what surfaces are ("indep"), what they show to the cameras of the prompts ("total"),
+    or what they reflect to them ("dep")."""
 
 
 def select(
     field: FeatureField,
-    clicks: Sequence[Click],
+    prompts: Sequence[Prompt],
     *,
     rasterizer: Rasterizer,
     config: SelectConfig = SelectConfig(),
+    text: TextTower | None = None,
 ) -> Selection:
-    """The Gaussians that look, in the view-independent feature, like what was clicked and are connected to it.
+    """The Gaussians that look like what was prompted and are connected to it.
+
+    For many prompts one after the other, and for undoing, see `featurefields.segmentation.session`.
 
     Raises:
-        PromptError: no positive click, a click outside the picture or on nothing, or a field without features.
+        PromptError: no positive prompt, a prompt outside the picture or on nothing, a text without a `text` tower, or
+            a field without the features that are compared.
     """
-    if not any(click.positive for click in clicks):
+    check_positive(prompts)
+    viewed = ViewedField(field, rasterizer)
+    evidence = [gather_evidence(prompt, viewed, config, text) for prompt in prompts]
+    return decide(prompts, evidence, viewed, config)
+
+
+def gather_evidence(
+    prompt: Prompt, viewed: ViewedField, config: SelectConfig, text: TextTower | None
+) -> Evidence:
+    """What a prompt of any kind says. Raises `PromptError` when it says nothing."""
+    if isinstance(prompt, Text):
+        return text_evidence(prompt, viewed.field, text)
+    return evidence_of(prompt, viewed, radius_px=config.radius_px)
+
+
+def check_positive(prompts: Sequence[Prompt]) -> None:
+    """Raise `PromptError` when no prompt says what to select."""
+    if not any(prompt.positive for prompt in prompts):
         raise PromptError(
-            f"{len(clicks)} clicks were given and none says what to select; add a positive click"
+            f"{len(prompts)} prompts were given and none says what to select; add a positive click"
         )
-    features = stored_features(field)
-    dim = features.shape[1]
-    space = CosineSpace.plain(dim) if config.centred else field.about.cosine_space(dim)
-    hits = _hits(field, clicks, rasterizer, config.radius_px)
-    prototypes = torch.stack([h.share @ features for h in hits])
-    positive = torch.tensor([click.positive for click in clicks], device=features.device)
-    score = similarity(features, prototypes[positive], prototypes[~positive], space)
-    seeds = torch.zeros(len(field), dtype=torch.bool, device=features.device)
-    for h, click in zip(hits, clicks, strict=True):
-        if click.positive:
-            seeds |= h.share >= 0.1 * h.share.max()
+
+
+@torch.no_grad()
+def decide(
+    prompts: Sequence[Prompt], evidence: Sequence[Evidence], viewed: ViewedField, config: SelectConfig
+) -> Selection:
+    """The selection that prompts with this evidence make; see `select`."""
+    check_positive(prompts)
+    field = viewed.field
+    allowed = _allowed(evidence, len(field))
+    score, seeds = _scored(evidence, viewed, config)
+    if allowed is not None:
+        _check_allowed(prompts, evidence, allowed)
+        score, seeds = torch.where(allowed, score, score.clamp(max=-1.0)), seeds & allowed
     reach = path_scores(field.splats, score, seeds) if config.connected else score
     threshold = config.threshold
     if threshold is None:
-        threshold = stable_threshold(
-            reach, field.splats.footprints, low=0.35 if config.centred else 0.6, high=0.9
-        )
+        low = 0.35 if config.centred or config.field == "dep" else 0.6
+        threshold = stable_threshold(reach, field.splats.footprints, low=low, high=0.9)
     mask = reach >= threshold
     if not bool(mask.any()):
-        mask = seeds
-    how = {
-        "clicks": [
-            {"x": c.x, "y": c.y, "positive": c.positive, "coverage": round(h.coverage, 4)}
-            for c, h in zip(clicks, hits, strict=True)
-        ],
+        mask = seeds.clone()
+    for one in evidence:  # the later prompt has the last word
+        mask[one.rows[one.sure]] = one.positive
+    if allowed is not None:
+        mask &= allowed
+    return Selection(mask, score, viewed.fingerprint, _how(prompts, evidence, viewed, config, threshold))
+
+
+def _scored(
+    evidence: Sequence[Evidence], viewed: ViewedField, config: SelectConfig
+) -> tuple[Float[Tensor, "n"], Bool[Tensor, "n"]]:
+    """Every Gaussian's likeness to what is meant, and where the selection grows from.
+
+    Features that depend on the view are compared as the camera of each positive prompt sees them; the best counts.
+    """
+    positives = [one for one in evidence if one.positive]
+    tables = {id(one.camera) if config.field != "indep" else 0: one.camera for one in positives}
+    scores = []
+    seeds = torch.zeros(len(viewed.field), dtype=torch.bool, device=viewed.field.splats.means.device)
+    for camera in tables.values():
+        features = viewed.features(config.field, camera)
+        here = positives if config.field == "indep" else [one for one in positives if one.camera is camera]
+        prompted = torch.stack([one.share @ features[one.rows] for one in here])
+        space = viewed.space(config.field, prompted, centred=config.centred)
+        samples: dict[int, Sample] = {
+            id(one): sample_of(one, features, space) for one in evidence if one in here or not one.positive
+        }
+        meant = torch.cat([samples[id(one)].meant for one in here])
+        against = [samples[id(one)].meant for one in evidence if not one.positive]
+        against += [samples[id(one)].beside for one in here]
+        scores.append(similarity(features, meant, torch.cat(against), space))
+        for one in here:
+            seeds[one.rows[samples[id(one)].seeds]] = True
+    return torch.stack(scores).amax(0), seeds
+
+
+def _allowed(evidence: Sequence[Evidence], count: int) -> Bool[Tensor, "n"] | None:
+    """What boxes and whole masks leave: the union of those in one picture, the intersection over pictures."""
+    pictures: dict[bytes, Tensor] = {}
+    for one in evidence:
+        if one.allowed is not None and one.camera is not None:
+            key = camera_key(one.camera)
+            pictures[key] = pictures[key] | one.allowed if key in pictures else one.allowed
+    return torch.stack(list(pictures.values())).all(0) if pictures else None
+
+
+def _check_allowed(
+    prompts: Sequence[Prompt], evidence: Sequence[Evidence], allowed: Bool[Tensor, "n"]
+) -> None:
+    """Raise `PromptError` when a positive prompt shows nothing that may be selected."""
+    for prompt, one in zip(prompts, evidence, strict=True):
+        if one.positive and not bool(allowed[one.rows[one.seeds]].any()):
+            raise PromptError(
+                f"the {prompt.kind} {prompt} shows only what lies outside of the boxes or beside the masks that were "
+                "given; take it back, or take them back"
+            )
+
+
+def _how(
+    prompts: Sequence[Prompt],
+    evidence: Sequence[Evidence],
+    viewed: ViewedField,
+    config: SelectConfig,
+    threshold: float,
+) -> dict[str, object]:
+    """The record of a selection."""
+    cameras = viewed.field.about.cameras
+    told = []
+    for prompt, one in zip(prompts, evidence, strict=True):
+        seen = {} if one.reflected is None else {"reflected": round(one.reflected, 4)}
+        told.append(described(prompt, cameras) | {"coverage": round(one.coverage, 4)} | seen)
+    settings = {name: value for name, value in asdict(config).items() if name != "threshold"}
+    return {
+        "prompts": told,
         "threshold": threshold,
         "automatic": config.threshold is None,
-        "connected": config.connected,
-        "centred": config.centred,
+        **settings,
+        "version": VERSION,
     }
-    return Selection(mask, score, field.fingerprint(), how)
-
-
-def _hits(
-    field: FeatureField, clicks: Sequence[Click], rasterizer: Rasterizer, radius_px: float
-) -> list[Hit]:
-    """What every click shows; clicks with the same camera share its frozen view."""
-    views: dict[int, FrozenView] = {}
-    hits = []
-    for click in clicks:
-        click.check()
-        if id(click.camera) not in views:
-            camera = click.camera.to(field.splats.means)
-            views[id(click.camera)] = rasterizer.freeze(field.splats, camera, RasterConfig())
-        hits.append(hit(views[id(click.camera)], click, radius_px=radius_px))
-    return hits

@@ -1,0 +1,127 @@
+"""A field as prompts see it, and what can be kept from one prompt to the next.
+
+Letters: n Gaussians · d feature dimension · h w pixels.
+"""
+
+from collections import OrderedDict
+from functools import cached_property
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from featurefields.camera import Camera
+from featurefields.errors import PromptError
+from featurefields.field import FeatureField
+from featurefields.heads import Head
+from featurefields.maths.cosine import CosineSpace
+from featurefields.raster import FROZEN_BYTES, FrozenView, RasterConfig, Rasterizer, Visibility
+from featurefields.segmentation.scores import stored_features
+
+Layer = Literal["indep", "total", "dep"]
+"""Which features are compared: what surfaces are, what they show to the prompt's camera, or what they reflect to it."""
+
+SEEN_KEPT = 4
+"""Cameras whose view-dependent features are kept."""
+
+FAINT = 0.25
+"""Reflections count as alike only where they are not much weaker than this part of the prompted ones."""
+
+
+class ViewedField:
+    """A field, what draws it, and a memory of frozen views, their visibility and view-dependent features.
+
+    Frozen views are kept up to `budget_bytes`; the one that was not used for longest goes first. Nothing that is kept
+    changes what is computed.
+    """
+
+    def __init__(
+        self, field: FeatureField, rasterizer: Rasterizer, *, budget_bytes: int = FROZEN_BYTES
+    ) -> None:
+        self.field, self.rasterizer, self._budget = field, rasterizer, budget_bytes
+        self.raster_config = RasterConfig()
+        self._views: OrderedDict[bytes, FrozenView] = OrderedDict()
+        self._visibility: dict[bytes, Visibility] = {}
+        self._layers: OrderedDict[bytes, dict[str, Tensor]] = OrderedDict()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return self.field.fingerprint()
+
+    @cached_property
+    def colour(self) -> Head | None:
+        """The head of colours that tells matter and reflections apart, without the sky; None without one."""
+        head = self.field.heads.get("rgb")
+        return None if head is None else head.without_surroundings()
+
+    def view(self, camera: Camera) -> FrozenView:
+        """The frozen view of a camera."""
+        key = camera_key(camera)
+        view = self._views.pop(key, None)
+        if view is None:
+            on_device = camera.to(self.field.splats.means)
+            view = self.rasterizer.freeze(
+                self.field.splats, on_device, self.raster_config, budget_bytes=self._budget
+            )
+        self._views[key] = view
+        while len(self._views) > 1 and sum(kept.nbytes for kept in self._views.values()) > self._budget:
+            oldest, _ = self._views.popitem(last=False)
+            self._visibility.pop(oldest, None)
+        return view
+
+    def visibility(self, camera: Camera) -> Visibility:
+        """How well a camera sees every Gaussian."""
+        key, view = camera_key(camera), self.view(camera)
+        if key not in self._visibility:
+            self._visibility[key] = view.visibility()
+        return self._visibility[key]
+
+    @torch.no_grad()
+    def features(self, layer: Layer, camera: Camera | None) -> Float[Tensor, "n d"]:
+        """Every Gaussian's own features in a layer, as `camera` sees them; "indep" needs no camera.
+
+        Raises:
+            PromptError: the field has no features, none of them depend on the view ("dep"), or there is no camera.
+        """
+        indep = stored_features(self.field)
+        if layer == "indep":
+            return indep
+        if camera is None:
+            raise PromptError(
+                f"the field '{layer}' was asked for, which depends on the view, and a text is given in none; "
+                "compare the field 'indep', or click"
+            )
+        key = camera_key(camera)
+        layers = self._layers.pop(key, None)
+        if layers is None:
+            on_device = camera.to(self.field.splats.means)
+            found = self.field.heads["feature"].at_gaussians(self.field.splats, on_device)
+            layers = {name: found[name].detach() for name in ("total", "dep") if name in found}
+        self._layers[key] = layers
+        if len(self._layers) > SEEN_KEPT:
+            self._layers.popitem(last=False)
+        if layer not in layers or (layer == "dep" and not bool(layers["dep"].any())):
+            raise PromptError(
+                f"the field '{layer}' was asked for, but nothing in these features depends on the view; compare the "
+                "field 'indep', or fit features with a degree above 0"
+            )
+        return layers[layer]
+
+    def space(self, layer: Layer, prompted: Float[Tensor, "q d"], *, centred: bool) -> CosineSpace:
+        """How features of a layer are compared with prompted ones.
+
+        Reflections much weaker than the prompted ones have no direction worth comparing: to every feature the same
+        number is appended, a quarter of the prompted ones' length, which leaves strong ones as they are.
+        """
+        dim = prompted.shape[-1]
+        if layer == "dep":
+            return CosineSpace(torch.zeros(dim), FAINT * float(prompted.norm(dim=-1).mean()))
+        return CosineSpace.plain(dim) if centred else self.field.about.cosine_space(dim)
+
+
+def camera_key(camera: Camera) -> bytes:
+    """The same for cameras that take the same picture."""
+    parts = (camera.world_from_camera, camera.focal_px, camera.centre_px)
+    numbers = torch.cat([*(part.detach().cpu().double().reshape(-1) for part in parts), torch.tensor(camera.size)])
+    return numbers.numpy().tobytes()
