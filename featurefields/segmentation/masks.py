@@ -1,19 +1,77 @@
 """Selections as pictures.
 
-Letters: n Gaussians · h w pixels.
+Letters: n Gaussians · s selections · h w pixels of a view's camera · H W pixels of its photo file.
 """
 
-from jaxtyping import Bool, Float
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy.interpolate import RectBivariateSpline
 from torch import Tensor
+from torch.nn.functional import grid_sample
 
 from featurefields.camera import Camera
 from featurefields.field import FeatureField
 from featurefields.raster import RasterConfig, Rasterizer
+from featurefields.scene import Picture
+
+LENS_KNOTS = 13
+"""Lenses bend smoothly: splines through so many pixels a side tell where the camera's picture shows all others."""
 
 
 def mask_share(
     field: FeatureField, mask: Bool[Tensor, "n"], camera: Camera, *, rasterizer: Rasterizer
 ) -> Float[Tensor, "h w"]:
     """Share of every pixel, 0..1, that the masked Gaussians show; more than half means the pixel is theirs."""
-    chosen = mask.to(field.splats.means)[:, None]
-    return rasterizer.draw(field.splats, chosen, camera, RasterConfig()).image[..., 0]
+    return mask_shares(field, mask[:, None], camera, rasterizer=rasterizer)[..., 0]
+
+
+def mask_shares(
+    field: FeatureField, masks: Bool[Tensor, "n s"], camera: Camera, *, rasterizer: Rasterizer
+) -> Float[Tensor, "h w s"]:
+    """`mask_share` of several selections, drawn at once."""
+    return rasterizer.draw(field.splats, masks.to(field.splats.means), camera, RasterConfig()).image
+
+
+def label_picture(masks: Bool[Tensor, "h w s"], shares: Float[Tensor, "h w s"]) -> Int[Tensor, "h w"]:
+    """1 + the selection that a pixel belongs to, the one with the largest share where there are several; 0: none."""
+    best = torch.where(masks, shares, -1.0).argmax(-1)
+    return torch.where(masks.any(-1), best + 1, 0)
+
+
+def in_photo(values: Float[Tensor, "h w s"], picture: Picture) -> Float[Tensor, "H W s"]:
+    """What the camera's picture shows, in the pixels of the photo file: larger, and bent by its lens.
+
+    Values are sampled bilinearly; 0 where the camera does not see the pixel. Unchanged where photo and picture have
+    the same pixels.
+    """
+    height, width = values.shape[:2]
+    photo_width, photo_height = picture.photo_size()
+    at = _camera_pixels(picture, photo_width, photo_height)
+    if (photo_width, photo_height) == (width, height) and bool((at - _centres(at)).abs().max() < 1e-3):
+        return values
+    size = torch.tensor([width, height]).to(at)
+    inside = ((at >= 0) & (at <= size)).all(-1)
+    sampled = grid_sample(
+        values.permute(2, 0, 1)[None],
+        (2 * at / size - 1)[None].to(values),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=False,
+    )[0].permute(1, 2, 0)
+    return torch.where(inside[..., None].to(values.device), sampled, 0.0)
+
+
+def _camera_pixels(picture: Picture, width: int, height: int) -> Float[Tensor, "H W 2"]:
+    """Where the camera's picture shows every pixel centre of the photo file."""
+    columns, rows = (np.linspace(0.5, count - 0.5, LENS_KNOTS) for count in (width, height))
+    knots = np.array([[picture.photo_to_camera(float(x), float(y)) for x in columns] for y in rows])
+    x, y = np.arange(width) + 0.5, np.arange(height) + 0.5
+    found = [RectBivariateSpline(rows, columns, knots[..., axis])(y, x) for axis in (0, 1)]
+    return torch.from_numpy(np.stack(found, axis=-1))
+
+
+def _centres(at: Float[Tensor, "H W 2"]) -> Float[Tensor, "H W 2"]:
+    """Pixel coordinates (x, y) of every pixel's centre."""
+    y, x = torch.meshgrid(*(torch.arange(count).to(at) + 0.5 for count in at.shape[:2]), indexing="ij")
+    return torch.stack([x, y], dim=-1)
