@@ -37,11 +37,12 @@ class Evidence:
         positive: whether it says "this" or "not this".
         rows: Gaussians that it shows, in the order of the field.
         share: how much of its pixels they show; sums to 1.
-        ring: how much of the pixels just outside of a box they show; None for other prompts.
+        ring: how much of the pixels just outside of a box or whole mask they show; None for other prompts.
         seeds: which of `rows` a selection grows from.
         sure: which of `rows` are selected (or, by a negative prompt, not) whatever they look like.
         prototypes: at most how many prototypes describe it.
         allowed: what may be selected at all; None when everything may.
+        outside: what its picture shows mostly outside of a positive box or whole mask; None for other prompts.
         coverage: share of its pixels that Gaussians cover; 1 for a text.
         reflected: share of the light at its pixels that depends on the view; None when nobody knows.
     """
@@ -55,6 +56,7 @@ class Evidence:
     ring: Float[Tensor, "m"] | None = None
     prototypes: int = MOST
     allowed: Bool[Tensor, "n"] | None = None
+    outside: Bool[Tensor, "n"] | None = None
     coverage: float = 1.0
     reflected: float | None = None
 
@@ -69,20 +71,23 @@ def evidence_of(prompt: PixelPrompt, viewed: ViewedField, *, radius_px: float) -
     prompt.check()
     view = viewed.view(prompt.camera)
     pixels = prompt.pixels(radius_px).to(view.alpha.device)
-    maps = [pixels, prompt.ring().to(pixels)] if isinstance(prompt, Box) else [pixels]
+    around = isinstance(prompt, Box) or (isinstance(prompt, MaskPrompt) and prompt.whole)
+    maps = [pixels, prompt.ring().to(pixels)] if around else [pixels]
     gathered = view.gather(torch.stack(maps, dim=-1).to(view.alpha))
     coverage = covered(prompt, float(gathered[:, 0].sum()), int(pixels.sum()))
     rows = (gathered > 0).any(-1).nonzero().squeeze(-1)
     shares = gathered[rows] / gathered.sum(0).clamp(min=1e-12)
     share = shares[:, 0]
-    seeds, sure, allowed = share >= STRONG * share.max(), share >= SURE * share.max(), None
+    seeds, sure = share >= STRONG * share.max(), share >= SURE * share.max()
+    allowed = outside = None
     if not isinstance(prompt, Click):
         inside, seen = _shown_inside(gathered[:, 0], prompt, viewed)
         if bool((inside & seen).any()):  # else it is smaller than what it shows: a thin stroke over large Gaussians
             seeds = (inside & seen)[rows]
         sure = seeds & (inside & seen)[rows] & (not isinstance(prompt, Box))
-        if prompt.positive:
-            allowed = _allowed(prompt, inside | ~seen, viewed)
+        if around and prompt.positive:
+            outside = seen & ~inside
+            allowed = ~outside & _in_frustum(prompt, viewed)
     return Evidence(
         prompt.camera,
         prompt.positive,
@@ -90,9 +95,10 @@ def evidence_of(prompt: PixelPrompt, viewed: ViewedField, *, radius_px: float) -
         share,
         seeds,
         sure,
-        ring=shares[:, 1] if isinstance(prompt, Box) else None,
+        ring=shares[:, 1] if around else None,
         prototypes=1 if isinstance(prompt, Click) else MOST,
         allowed=allowed,
+        outside=outside,
         coverage=coverage,
         reflected=reflected_share(pixels, rows, prompt.camera, viewed),
     )
@@ -106,11 +112,10 @@ def _shown_inside(
     return gathered > MOSTLY * visibility.total, visibility.peak >= SEEN
 
 
-def _allowed(
-    prompt: PixelPrompt, not_outside: Bool[Tensor, "n"], viewed: ViewedField
-) -> Bool[Tensor, "n"] | None:
-    """What a positive prompt leaves to be selected: a box its frustum, a whole mask what does not show beside it."""
-    if isinstance(prompt, Box):
-        pixels, depth = prompt.camera.to(viewed.field.splats.means).project(viewed.field.splats.means)
-        return prompt.holds(pixels) & (depth > 0)
-    return not_outside if isinstance(prompt, MaskPrompt) and prompt.whole else None
+def _in_frustum(prompt: PixelPrompt, viewed: ViewedField) -> Bool[Tensor, "n"]:
+    """Which Gaussians' means a box shows or would show if nothing hid them; all for other prompts."""
+    means = viewed.field.splats.means
+    if not isinstance(prompt, Box):
+        return torch.ones_like(means[:, 0], dtype=torch.bool)
+    pixels, depth = prompt.camera.to(means).project(means)
+    return prompt.holds(pixels) & (depth > 0)

@@ -13,6 +13,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from featurefields.camera import Camera
 from featurefields.errors import PromptError
@@ -26,6 +27,9 @@ COVERED_MIN = 0.5
 
 AREA_COVERED_MIN = 0.02
 """A box, scribble or mask that the Gaussians cover less than this shows nothing."""
+
+RING, RING_PX = 0.2, 3.0
+"""What is beside an object is looked for in a ring around it, this part of the object's size and so many pixels wide."""
 
 LEAST_RADIUS_PX = 0.75
 """A pixel's centre is never farther than this from any point of the pixel."""
@@ -97,7 +101,7 @@ class Box:
 
     def ring(self) -> Bool[Tensor, "h w"]:
         """The pixels just outside: a frame, a fifth of the box's shorter side wide but at least 3 pixels."""
-        width = max(3.0, 0.2 * min(self.x1 - self.x0, self.y1 - self.y0))
+        width = max(RING_PX, RING * min(self.x1 - self.x0, self.y1 - self.y0))
         outer = Box(self.x0 - width, self.y0 - width, self.x1 + width, self.y1 + width, self.camera)
         return outer.pixels() & ~self.pixels()
 
@@ -181,6 +185,15 @@ class MaskPrompt:
         """The masked pixels."""
         del radius_px
         return self.mask.bool()
+
+    def ring(self) -> Bool[Tensor, "h w"]:
+        """The pixels just outside: a band, a fifth of the side of a square of this area wide but at least 3 pixels."""
+        mask = self.pixels()
+        reach = round(max(RING_PX, RING * float(mask.sum()) ** 0.5))
+        grown = mask[None, None].float()
+        for size in ((2 * reach + 1, 1), (1, 2 * reach + 1)):
+            grown = max_pool2d(grown, size, stride=1, padding=(size[0] // 2, size[1] // 2))
+        return (grown[0, 0] > 0) & ~mask
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ def sample_of(evidence: Evidence, features: Float[Tensor, "n d"], space: CosineS
     if evidence.ring is None:
         meant = prototypes(shown, evidence.share, space, most=evidence.prototypes)
         return Sample(meant, shown[:0], evidence.seeds)
-    own = boxed(shown, evidence.share, evidence.ring, space)
+    exact = bool(evidence.sure.any())
+    own = evidence.share > 0 if exact else boxed(shown, evidence.share, evidence.ring, space)
     meant = prototypes(shown, evidence.share * own, space)
     around = evidence.ring + evidence.share * ~own
     beside = prototypes(shown, around, space) if bool((around > 0).any()) else shown[:0]

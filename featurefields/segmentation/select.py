@@ -19,9 +19,14 @@ from featurefields.segmentation.prompts import RADIUS_PX, Prompt, Text, TextTowe
 from featurefields.segmentation.records import VERSION, described
 from featurefields.segmentation.samples import Sample, sample_of
 from featurefields.segmentation.scores import similarity
+from featurefields.segmentation.separation import separating_threshold
 from featurefields.segmentation.text import text_evidence
 from featurefields.segmentation.viewed import Layer, ViewedField, camera_key
 from featurefields.selection import Selection
+
+
+HIGH = 0.9
+"""No threshold that is found is above this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,15 +93,13 @@ def decide(
     check_positive(prompts)
     field = viewed.field
     allowed = _allowed(evidence, len(field))
-    score, seeds = _scored(evidence, viewed, config)
+    likeness, seeds = _scored(evidence, viewed, config)
+    score = likeness
     if allowed is not None:
         _check_allowed(prompts, evidence, allowed)
-        score, seeds = torch.where(allowed, score, score.clamp(max=-1.0)), seeds & allowed
+        score, seeds = torch.where(allowed, likeness, likeness.clamp(max=-1.0)), seeds & allowed
     reach = path_scores(field.splats, score, seeds) if config.connected else score
-    threshold = config.threshold
-    if threshold is None:
-        low = 0.35 if config.centred or config.field == "dep" else 0.6
-        threshold = stable_threshold(reach, field.splats.footprints, low=low, high=0.9)
+    threshold, found_by = _threshold(evidence, viewed, config, likeness, seeds, reach)
     mask = reach >= threshold
     if not bool(mask.any()):
         mask = seeds.clone()
@@ -104,7 +107,7 @@ def decide(
         mask[one.rows[one.sure]] = one.positive
     if allowed is not None:
         mask &= allowed
-    return Selection(mask, score, viewed.fingerprint, _how(prompts, evidence, viewed, config, threshold))
+    return Selection(mask, score, viewed.fingerprint, _how(prompts, evidence, viewed, config, threshold, found_by))
 
 
 def _scored(
@@ -135,6 +138,30 @@ def _scored(
     return torch.stack(scores).amax(0), seeds
 
 
+def _threshold(
+    evidence: Sequence[Evidence],
+    viewed: ViewedField,
+    config: SelectConfig,
+    likeness: Float[Tensor, "n"],
+    seeds: Bool[Tensor, "n"],
+    reach: Float[Tensor, "n"],
+) -> tuple[float, str]:
+    """The least score that is selected, and what found it: "given", "picture" or "growth"."""
+    if config.threshold is not None:
+        return config.threshold, "given"
+    low = 0.35 if config.centred or config.field == "dep" else 0.6
+    meant, beside = torch.zeros_like(likeness), torch.zeros_like(likeness)
+    for one in evidence:
+        if one.outside is not None and one.camera is not None:
+            shown = viewed.visibility(one.camera).total
+            rows = one.rows[one.seeds & seeds[one.rows]]
+            meant[rows] += shown[rows]
+            beside += shown * (one.outside & ~seeds)
+    if bool((meant > 0).any()) and bool((beside > 0).any()):
+        return separating_threshold(likeness, meant, beside, low=low, high=HIGH), "picture"
+    return stable_threshold(reach, viewed.field.splats.footprints, low=low, high=HIGH), "growth"
+
+
 def _allowed(evidence: Sequence[Evidence], count: int) -> Bool[Tensor, "n"] | None:
     """What boxes and whole masks leave: the union of those in one picture, the intersection over pictures."""
     pictures: dict[bytes, Tensor] = {}
@@ -163,6 +190,7 @@ def _how(
     viewed: ViewedField,
     config: SelectConfig,
     threshold: float,
+    found_by: str,
 ) -> dict[str, object]:
     """The record of a selection."""
     cameras = viewed.field.about.cameras
@@ -175,6 +203,7 @@ def _how(
         "prompts": told,
         "threshold": threshold,
         "automatic": config.threshold is None,
+        "threshold_found_by": found_by,
         **settings,
         "version": VERSION,
     }
