@@ -8,6 +8,7 @@ explains of photos taken from other poses is the measure for how much that says:
 photos no better than any others.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ from featurefields.camera import Camera
 from featurefields.errors import SceneError
 from featurefields.field import FeatureField, render
 from featurefields.fitting.frames import Frame, described, turned_frames
+from featurefields.heads.harmonics import HarmonicsHead
 from featurefields.maths.compositing import over_alpha
 from featurefields.maths.similarity import Similarity
 from featurefields.raster import RasterConfig, Rasterizer
@@ -27,8 +29,8 @@ from featurefields.scene import Scene, View
 
 COVERED = 0.5
 """Pixels that the splat covers less than this do not count."""
-PIXELS_MIN = 64
-"""A photo of which fewer pixels are covered says nothing."""
+PIXELS_MIN, SHARE_MIN = 64, 0.02
+"""A photo of which fewer pixels, or a smaller share of them, are covered says nothing: few pixels fit by chance."""
 NOISE = 1 / 255
 """Standard deviation of the colours that nobody has to explain."""
 COARSE_PX, COARSE_VIEWS, COARSE_SPLATS = 64, 3, 50_000
@@ -49,8 +51,8 @@ class AlignConfig:
     """Least share of the photos' variation that the drawn pictures must explain."""
     excess_min: float = 0.3
     """They must explain at least this share of what pictures from wrong poses leave unexplained."""
-    coverage_min: float = 0.01
-    """Least share of the photos' pixels that the splat must cover."""
+    seen_min: float = 0.5
+    """Least share of the photos that must show enough of the splat to say something."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +75,18 @@ class Agreement:
         """Whether that is clearly more than chance."""
         excess = (self.own - self.other) / max(1 - self.other, 1e-9)
         return (
-            self.own >= config.agreement_min
-            and excess >= config.excess_min
-            and self.coverage >= config.coverage_min
-            and self.seen > 0.3
+            self.own >= config.agreement_min and excess >= config.excess_min and self.seen >= config.seen_min
         )
+
+    @property
+    def evidence(self) -> float:
+        """What ranks frames: a frame in which only some photos show the splat explains only those."""
+        return self.own * self.seen
 
     def __str__(self) -> str:
         return (
             f"{self.own:.0%} of the photos' variation explained where a wrong pose explains {self.other:.0%}, "
-            f"{self.coverage:.0%} of their pixels covered"
+            f"{self.coverage:.0%} of their pixels covered, {self.seen:.0%} of the photos show enough of it"
         )
 
 
@@ -123,6 +127,8 @@ class Witness:
 
 
 def _resized(picture: Float[Tensor, "h w c"], size: tuple[int, int]) -> Float[Tensor, "y x c"]:
+    if size == (picture.shape[1], picture.shape[0]):
+        return picture
     return interpolate(picture.movedim(-1, 0)[None], size[::-1], mode="area")[0].movedim(0, -1)
 
 
@@ -156,13 +162,14 @@ def align(
         SceneError: it fits in none.
     """
     smaller = [witness.resized(COARSE_PX) for witness in _spread(witnesses, COARSE_VIEWS)]
-    fewer = field.with_splats(thinned(field, COARSE_SPLATS).splats)
+    fewer = thinned(field, COARSE_SPLATS)
     best: Alignment | None = None
     for tried in (frames, turned_frames(frames) if turned else []):
         shortlist = list(tried)
         if len(tried) > SHORTLIST:
             found = [
-                (judge(fewer, frame, scene, smaller, rasterizer=rasterizer).own, frame) for frame in tried
+                (judge(fewer, frame, scene, smaller, rasterizer=rasterizer, strangers=False).evidence, frame)
+                for frame in tried
             ]
             shortlist = [frame for _, frame in sorted(found, key=lambda pair: -pair[0])[:SHORTLIST]]
         judged = [
@@ -171,8 +178,8 @@ def align(
         ]
         fitting = [alignment for alignment in judged if alignment.agreement.fits(config)]
         if fitting:
-            return max(fitting, key=lambda alignment: alignment.agreement.own)
-        best = max([*judged, *([best] if best else [])], key=lambda alignment: alignment.agreement.own)
+            return max(fitting, key=lambda alignment: alignment.agreement.evidence)
+        best = max([*judged, *([best] if best else [])], key=lambda alignment: alignment.agreement.evidence)
     assert best is not None
     turns = ", and these with axes turned" if turned else ""
     raise SceneError(
@@ -190,25 +197,25 @@ def judge(
     witnesses: Sequence[Witness],
     *,
     rasterizer: Rasterizer,
+    strangers: bool = True,
 ) -> Agreement:
-    """How well the splat, if it is in `frame`, explains these photos."""
+    """How well the splat, if it is in `frame`, explains these photos; without `strangers`, `other` is 0."""
     splat_from_world = frame.splat_from_capture.after(_exact(scene.world_from_capture).inverse)
     config = RasterConfig(near=RasterConfig().near * splat_from_world.scale)
     own, other, covered, seen = _Fit(), _Fit(), 0.0, 0
-    for place, witness in enumerate(witnesses):
+    for witness in witnesses:
         pose = splat_from_world.pose(witness.camera.world_from_camera.double()).float()
         camera = replace(witness.camera, world_from_camera=pose).to(field.splats.means)
         drawn = render(field, camera, rasterizer=rasterizer, heads=("rgb",), config=config)
         colours = over_alpha(drawn["rgb"]["total"], drawn.alpha).cpu()
         shown = (drawn.alpha.cpu() > COVERED) & witness.counted
         covered += float(shown.sum()) / max(int(witness.counted.sum()), 1) / len(witnesses)
-        if int(shown.sum()) < PIXELS_MIN:
+        if int(shown.sum()) < max(PIXELS_MIN, SHARE_MIN * shown.numel()):
             continue
         seen += 1
         own.add(colours[shown], witness.colours[shown])
-        for stranger in (entry for index, entry in enumerate(witnesses) if index != place):
-            elsewhere = _resized(stranger.colours, witness.camera.size)
-            other.add(colours[shown], elsewhere[shown])
+        for stranger in (entry for entry in witnesses if strangers and entry is not witness):
+            other.add(colours[shown], _resized(stranger.colours, witness.camera.size)[shown])
     return Agreement(own.explained, other.explained, covered, seen / max(len(witnesses), 1))
 
 
@@ -230,13 +237,17 @@ class _Fit:
 
 
 def thinned(field: FeatureField, count: int) -> FeatureField:
-    """At most `count` of the Gaussians, evenly picked and enlarged so that surfaces stay about as covered."""
-    step = -(-len(field) // count)
-    if step <= 1:
-        return field
+    """At most `count` of the Gaussians, evenly picked and enlarged so that surfaces stay about as covered.
+
+    Of spherical harmonics only the constant band is kept.
+    """
+    step = max(1, -(-len(field) // count))
     splats = field.splats.select(torch.arange(0, len(field), step, device=field.splats.means.device))
-    grown = 0.5 * torch.log(torch.tensor(float(step))).item()
-    return field.with_splats(replace(splats, log_scales=splats.log_scales + grown))
+    splats = replace(splats, log_scales=splats.log_scales + 0.5 * math.log(step))
+    if not isinstance(field.heads["rgb"], HarmonicsHead):
+        return field.with_splats(splats)
+    constant = splats.with_columns(harmonics=splats.columns["harmonics"][:, :1])
+    return replace(field, splats=constant, heads={"rgb": HarmonicsHead(0)})
 
 
 def _spread(witnesses: Sequence[Witness], count: int) -> Iterable[Witness]:

@@ -7,6 +7,7 @@ frame they worked in. What they did can be known: some write it into a file, the
 poses every time.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
@@ -160,18 +161,20 @@ def capture_poses(scene: Scene) -> Float[Tensor, "v 4 4"]:
 
 def distinct(frames: Iterable[Frame]) -> list[Frame]:
     """The frames in order, each only once."""
-    kept: list[Frame] = []
-    for frame in frames:
-        if not any(_same(frame.splat_from_capture, other.splat_from_capture) for other in kept):
-            kept.append(frame)
-    return kept
+    given = list(frames)
+    numbers = torch.stack([_numbers(frame.splat_from_capture) for frame in given])
+    kept: list[int] = []
+    for index in range(len(given)):
+        if not kept or float((numbers[kept] - numbers[index]).abs().amax(-1).min()) > SAME:
+            kept.append(index)
+    return [given[index] for index in kept]
 
 
-def _same(a: Similarity, b: Similarity) -> bool:
-    size = 1 + float(a.translation.abs().max())
-    turned = (a.rotation - b.rotation).abs().max() < SAME
-    shifted = (a.translation - b.translation).abs().max() < SAME * size
-    return abs(a.scale / b.scale - 1) < SAME and bool(turned and shifted)
+def _numbers(similarity: Similarity) -> Float[Tensor, "13"]:
+    """What tells similarities apart: differences are relative to scale and size."""
+    shift = similarity.translation.double()
+    scale = torch.tensor([math.log(similarity.scale)]).double()
+    return torch.cat([scale, similarity.rotation.double().flatten(), shift / (1 + shift.abs().max())])
 
 
 def _exact(similarity: Similarity) -> Similarity:
