@@ -51,6 +51,8 @@ class FitOptions:
     """Colour model: matter plus reflections, or ordinary spherical harmonics."""
     light: Literal["map", "network"] = "map"
     """What reflections mirror: one picture of the surroundings, or a small network."""
+    walls: bool = True
+    """The mirrored surroundings are as far as six learned planes; without, infinitely far."""
     near: Literal[0, 1, 2, 3] = 3
     """Degree of the reflections that every Gaussian has for itself; 0 leaves only those of far surroundings."""
     no_priors: bool = False
@@ -110,6 +112,7 @@ def run(options: FitOptions, console: Console) -> Summary:
         steps=options.steps,
         colour=options.colour,
         light=options.light,
+        walls=options.walls,
         near=options.near,
         priors=NONE if options.no_priors else PriorWeights(),
         seed=options.seed.seed,

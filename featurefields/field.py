@@ -90,7 +90,7 @@ class FeatureField:
         about = replace(
             self.about, cameras=cameras, world_from_capture=similarity.after(self.about.world_from_capture)
         )
-        heads = {name: head.in_turned_world(rotation) for name, head in self.heads.items()}
+        heads = {name: head.in_moved_world(similarity) for name, head in self.heads.items()}
         return FeatureField(splats, heads, about)
 
 

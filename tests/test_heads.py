@@ -51,7 +51,8 @@ def example(kind: str, splats: Splats, *, normals: bool = True) -> tuple[Head, S
         return head_from_config(kind, {"name": "f", "degree": 2}), splats.with_columns(**columns)
     assert kind == "reflected", f"no example of a {kind} head: add one, so that the laws hold for it"
     torch.manual_seed(3)
-    head = head_from_config(kind, {"light": "map", "sky": True, "near": 2})
+    head = head_from_config(kind, {"light": "map", "sky": True, "near": 2, "walls": True})
+    head.walls.duals.data.mul_(4.0)
     torch.nn.init.normal_(head.background)
     torch.nn.init.normal_(head.light.log_light)
     columns = {
@@ -381,7 +382,7 @@ def test_near_light_averages_to_nothing_over_the_viewpoints_it_was_centred_on():
 
 def test_a_head_without_near_light_reads_no_columns_of_it():
     head, field, camera = reflected()
-    plain = ReflectedHead(near=0)
+    plain = ReflectedHead(near=0, walls=True)
     plain.load_state_dict(head.state_dict())
     assert {"near", "near_centre"} & set(plain.reads) == set()
     still = field.splats.with_columns(near=torch.zeros_like(field.splats.columns["near"]))

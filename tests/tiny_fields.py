@@ -98,8 +98,9 @@ def reflected_head(seed: int = 3) -> ReflectedHead:
     """A head with random light, the same for the same seed; the sky is nearly black."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = ReflectedHead()
+        head = ReflectedHead(walls=True)
     with torch.no_grad():
+        head.walls.duals.mul_(3.0)
         head.light.log_light.normal_(generator=torch.Generator().manual_seed(seed))
         head.background[0] = -12.0
     return head.eval().requires_grad_(False)

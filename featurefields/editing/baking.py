@@ -93,7 +93,7 @@ def _shade(
     gloss = torch.sigmoid(columns["gloss"])
     tint, roughness = gloss * torch.sigmoid(columns["tint"]), torch.sigmoid(columns["roughness"])
     linear = diffuse_from_logit(columns["diffuse"])
-    linear = linear + head.distant_light(towards, normals, tint, gloss, roughness)
+    linear = linear + head.distant_light(splats.means, towards, normals, tint, gloss, roughness)
     linear = (linear + head.near_light(splats, towards)).clamp(min=0)
     facing = -(towards * normals).sum(-1)
     return srgb_from_linear(linear).clamp(max=1.0), facing.clamp(min=0) + 0.02

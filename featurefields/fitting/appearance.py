@@ -41,6 +41,8 @@ class AppearanceConfig:
     """Share of the structural (D-SSIM) term in the picture loss; the rest is absolute error."""
     light: Literal["map", "network"] = "map"
     """Surroundings that reflections mirror: a picture of the sphere, or a small network."""
+    walls: bool = True
+    """The surroundings are as far as six learned planes; without, infinitely far."""
     near: int = 3
     """Degree of the reflections that every Gaussian has for itself; 0 leaves only those of far surroundings."""
     near_from: float = 0.35
@@ -71,6 +73,7 @@ RATES = {
     "head": 3e-3,
     "head.light.log_light": 2e-2,
     "head.background": 5e-2,
+    "head.walls.duals": 2e-2,
 }
 """Learning rates at the start, per step of Adam; lengths are in normalised world units."""
 
@@ -125,7 +128,10 @@ class AppearanceFit:
             return HarmonicsHead(3)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**31, (1,), generator=self.generator)))
-            return ReflectedHead(self.config.light, near=self.config.near)
+            head = ReflectedHead(self.config.light, near=self.config.near, walls=self.config.walls)
+        if head.walls is not None:
+            head.walls.centre_on(torch.stack([p.camera.position for p in self.photos[1]]).mean(0))
+        return head
 
     def _initial_columns(self, colours: Tensor, normals: Tensor) -> dict[str, Tensor]:
         if self.config.colour == "harmonics":

@@ -27,9 +27,9 @@ class PriorWeights:
     """Drawn normals are those of the drawn depth."""
     geometry: float = 0.02
     """The drawn depth has the drawn normals."""
-    distant: float = 0.03
-    """Reflections of far surroundings are dark unless photos show them."""
-    near: float = 0.04
+    distant: float = 0.06
+    """Reflections of the shared surroundings are dark unless photos show them."""
+    near: float = 0.08
     """Reflections that Gaussians have for themselves are dark unless photos show them."""
     rough: float = 0.002
     """Surfaces are rough unless photos show otherwise."""
@@ -40,6 +40,8 @@ NONE = PriorWeights(surface=0.0, normals=0.0, geometry=0.0, distant=0.0, near=0.
 
 SCALE = 0.05
 """Spread of depths along a pixel, relative to its depth, at which the penalty has reached half of its bound."""
+DARK = 0.05
+"""Brightness (sRGB, 0..1) up to which reflections are charged in full; brighter ones are charged ever less for more."""
 NORMALS_FROM = 0.05
 """Fraction of the steps after which normals and depth are compared."""
 
@@ -74,10 +76,18 @@ def priors(
             total = total + weights.geometry * disagreement(drawn.detach(), surface.depth, coverage, camera)
     for weight, name in ((weights.distant, "distant"), (weights.near, "near")):
         if weight > 0 and name in layers:
-            total = total + weight * layers[name].abs().mean()
+            total = total + weight * sparse(layers[name])
     if weights.rough > 0 and "roughness" in layers:
         total = total + weights.rough * (1 - layers["roughness"]).mean()
     return total
+
+
+def sparse(brightness: Float[Tensor, "h w c"]) -> Float[Tensor, ""]:
+    """Mean of DARK log(1 + |b| / DARK): traces of reflection must go, a mirror pays little more for all it shows.
+
+    A concave charge prefers none or all to a little of both, as the logarithm does in sparse coding.
+    """
+    return (DARK * torch.log1p(brightness.abs() / DARK)).mean()
 
 
 def spread(surface: Surface) -> Float[Tensor, ""]:

@@ -16,6 +16,7 @@ from featurefields.camera import Camera
 from featurefields.heads.interface import Head, Layers
 from featurefields.maths.compositing import over_alpha
 from featurefields.maths.reflections import IDE_DIM, ide, lobe_width, reflect
+from featurefields.maths.similarity import Similarity
 from featurefields.splats import Splats
 
 
@@ -103,8 +104,8 @@ class DeferredHead(Head):
         normals = {"normals": columns["normals"] @ rotation.T} if "normals" in columns else {}
         return super().turned(columns, rotation) | normals
 
-    def in_turned_world(self, rotation: Float[Tensor, "3 3"]) -> "DeferredHead":
+    def in_moved_world(self, similarity: Similarity) -> "DeferredHead":
         """The same view-dependence for a world that was turned by `rotation`."""
         turned = copy.deepcopy(self)
-        turned.light_from_world = self.light_from_world @ rotation.T.to(self.light_from_world)
+        turned.light_from_world = self.light_from_world @ similarity.rotation.T.to(self.light_from_world)
         return turned

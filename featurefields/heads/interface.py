@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from featurefields.camera import Camera
+from featurefields.maths.similarity import Similarity
 from featurefields.splats import Splats
 
 Layers = dict[str, Tensor]
@@ -60,9 +61,9 @@ class Head(nn.Module, ABC):
         del rotation
         return {name: columns[name] for name in self.reads}
 
-    def in_turned_world(self, rotation: Float[Tensor, "3 3"]) -> "Head":
-        """This head for a world that was turned as a whole, surroundings included."""
-        del rotation
+    def in_moved_world(self, similarity: Similarity) -> "Head":
+        """This head for a world that was moved as a whole, surroundings included."""
+        del similarity
         return self
 
     def without_surroundings(self) -> "Head":

@@ -15,10 +15,12 @@ from torch.nn.functional import normalize, relu
 from featurefields.camera import Camera
 from featurefields.heads.interface import Head, Layers
 from featurefields.heads.lights import LightMap, LightNetwork
+from featurefields.heads.walls import Walls
 from featurefields.maths.colour import linear_from_srgb, srgb_from_linear
 from featurefields.maths.compositing import over_alpha
 from featurefields.maths.harmonics import harmonics, harmonics_count
 from featurefields.maths.reflections import reflect, reflectance_factors
+from featurefields.maths.similarity import Similarity
 from featurefields.splats import Splats
 
 SKY_DEGREE = 3
@@ -31,14 +33,15 @@ class ReflectedHead(Head):
 
     - matter: diffuse light that leaves a surface the same in all directions, and the sky;
     - distant: gloss (tint a + b) light(reflected direction, roughness): what a surface of reflectance `tint` at
-      normal incidence mirrors of surroundings far away, which all surfaces share; a and b carry the Fresnel effect;
+      normal incidence mirrors of the surroundings, which all surfaces share; a and b carry the Fresnel effect. With
+      `walls` the direction is that in which the centre of `Walls` sees what the reflected ray hits;
     - near: what single Gaussians mirror beyond that (other things, light that is blocked), harmonics of degree
       1..`near` of the reflected direction times the gloss, with zero mean over the directions a Gaussian is seen
       from, so that no matter can hide in them; surfaces that mirror less than glass have less of it. `near` = 0
       leaves it out.
 
     `tone` is the sRGB curve, continued above 1 (pictures are clipped when they are written). Matter, tint, gloss,
-    normal, roughness and near light are drawn in one pass; light is looked up once per pixel, from their means over
+    normal, roughness, place and near light are drawn in one pass; light is looked up once per pixel, from their means over
     what covers the pixel (deferred shading, as in 3DGS-DR, Ye et al. 2024). It is a `LightMap`, or with
     `light="network"` a `LightNetwork`.
 
@@ -53,11 +56,17 @@ class ReflectedHead(Head):
     kind = "reflected"
 
     def __init__(
-        self, light: Literal["map", "network"] = "map", sky: bool = True, near: int = 3, hidden: int = 32
+        self,
+        light: Literal["map", "network"] = "map",
+        sky: bool = True,
+        near: int = 3,
+        hidden: int = 32,
+        walls: bool = False,
     ) -> None:
         super().__init__()
         self.light_kind, self.sky, self.near, self.hidden = light, sky, near, hidden
         self.light = LightMap() if light == "map" else LightNetwork(hidden)
+        self.walls = Walls() if walls else None
         self.background = nn.Parameter(torch.zeros(harmonics_count(SKY_DEGREE), 3), requires_grad=sky)
         self.light_from_world: Tensor
         self.register_buffer("light_from_world", torch.eye(3))
@@ -100,6 +109,7 @@ class ReflectedHead(Head):
                 gloss,
                 normalize(columns["normals"], dim=-1),
                 torch.sigmoid(columns["roughness"]),
+                splats.means.detach(),
                 self.near_light(splats, towards),
             ],
             dim=-1,
@@ -107,11 +117,14 @@ class ReflectedHead(Head):
 
     def decode(self, pixels: Float[Tensor, "h w c"], alpha: Float[Tensor, "h w"], camera: Camera) -> Layers:
         diffuse, near = pixels[..., :3], pixels[..., -3:]
-        tint, gloss, normals, roughness = over_alpha(pixels[..., 3:-3], alpha).split([3, 1, 3, 1], dim=-1)
+        parts = over_alpha(pixels[..., 3:-3], alpha).split([3, 1, 3, 1, 3], dim=-1)
+        tint, gloss, normals, roughness, places = parts
         normals = normalize(normals, dim=-1)
         directions = camera.directions().to(pixels)
         matter = diffuse + self._uncovered(alpha, directions)
-        distant = alpha[..., None] * self.distant_light(directions, normals, tint, gloss, roughness)
+        distant = alpha[..., None] * self.distant_light(
+            places.detach(), directions, normals, tint, gloss, roughness
+        )
         return {
             "total": srgb_from_linear(relu(matter + distant + near)),
             "indep": srgb_from_linear(matter),
@@ -125,20 +138,25 @@ class ReflectedHead(Head):
 
     def distant_light(
         self,
+        places: Float[Tensor, "... 3"],
         towards: Float[Tensor, "... 3"],
         normals: Float[Tensor, "... 3"],
         tint: Float[Tensor, "... 3"],
         gloss: Float[Tensor, "... 1"],
         roughness: Float[Tensor, "... 1"],
     ) -> Float[Tensor, "... 3"]:
-        """Linear light of the surroundings that surfaces with unit normals, seen along unit `towards`, mirror.
+        """Linear light of the surroundings that surfaces at world `places`, seen along unit `towards`, mirror.
 
         `tint` includes the gloss, as it is drawn.
         """
         facing = -(towards * normals).sum(-1, keepdim=True)
         scale, bias = reflectance_factors(roughness, facing)
-        light = self.light(reflect(towards, normals) @ self.light_from_world.T, roughness)
-        return (tint * scale + gloss * bias) * light
+        leaving = reflect(towards, normals)
+        if self.walls is None:
+            direction = leaving @ self.light_from_world.T
+        else:
+            direction = self.walls(places, leaving)
+        return (tint * scale + gloss * bias) * self.light(direction, roughness)
 
     def near_light(self, splats: Splats, towards: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         """Linear light, of either sign, that every Gaussian adds when seen along unit `towards`."""
@@ -186,13 +204,21 @@ class ReflectedHead(Head):
         return light
 
     def config(self) -> dict[str, Any]:
-        return {"light": self.light_kind, "sky": self.sky, "near": self.near, "hidden": self.hidden}
+        return {
+            "light": self.light_kind,
+            "sky": self.sky,
+            "near": self.near,
+            "hidden": self.hidden,
+            "walls": self.walls is not None,
+        }
 
-    def in_turned_world(self, rotation: Float[Tensor, "3 3"]) -> "ReflectedHead":
-        """The same light and sky for a world that was turned by `rotation`."""
-        turned = copy.deepcopy(self)
-        turned.light_from_world = self.light_from_world @ rotation.T.to(self.light_from_world)
-        return turned
+    def in_moved_world(self, similarity: Similarity) -> "ReflectedHead":
+        """The same light and sky for a world that was moved by `similarity`."""
+        moved = copy.deepcopy(self)
+        moved.light_from_world = self.light_from_world @ similarity.rotation.T.to(self.light_from_world)
+        if moved.walls is not None:
+            moved.walls.move(similarity)
+        return moved
 
     def without_surroundings(self) -> "ReflectedHead":
         """The same reflections on black."""
