@@ -41,8 +41,8 @@ class ReflectedHead(Head):
       leaves it out.
 
     `tone` is the sRGB curve, continued above 1 (pictures are clipped when they are written). Matter, tint, gloss,
-    normal, roughness, place and near light are drawn in one pass; light is looked up once per pixel, from their means over
-    what covers the pixel (deferred shading, as in 3DGS-DR, Ye et al. 2024). It is a `LightMap`, or with
+    normal, roughness, place and near light are drawn in one pass; light is looked up once per pixel, from their
+    means over what covers the pixel (deferred shading, as in 3DGS-DR, Ye et al. 2024). It is a `LightMap`, or with
     `light="network"` a `LightNetwork`.
 
     Columns: "diffuse", "tint" (n 3), "gloss" and "roughness" (n 1), all logits, "normals" (n 3) of any length,
