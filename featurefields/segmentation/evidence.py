@@ -72,8 +72,8 @@ def evidence_of(prompt: PixelPrompt, viewed: ViewedField, *, radius_px: float) -
     view = viewed.view(prompt.camera)
     pixels = prompt.pixels(radius_px).to(view.alpha.device)
     around = isinstance(prompt, Box) or (isinstance(prompt, MaskPrompt) and prompt.whole)
-    maps = [pixels, prompt.ring().to(pixels)] if around else [pixels]
-    gathered = view.gather(torch.stack(maps, dim=-1).to(view.alpha))
+    ring = prompt.ring().to(pixels) if isinstance(prompt, Box | MaskPrompt) and around else None
+    gathered = view.gather(torch.stack([pixels] if ring is None else [pixels, ring], dim=-1).to(view.alpha))
     coverage = covered(prompt, float(gathered[:, 0].sum()), int(pixels.sum()))
     rows = (gathered > 0).any(-1).nonzero().squeeze(-1)
     shares = gathered[rows] / gathered.sum(0).clamp(min=1e-12)
@@ -82,7 +82,9 @@ def evidence_of(prompt: PixelPrompt, viewed: ViewedField, *, radius_px: float) -
     allowed = outside = None
     if not isinstance(prompt, Click):
         inside, seen = _shown_inside(gathered[:, 0], prompt, viewed)
-        if bool((inside & seen).any()):  # else it is smaller than what it shows: a thin stroke over large Gaussians
+        if bool(
+            (inside & seen).any()
+        ):  # else it is smaller than what it shows: a thin stroke over large Gaussians
             seeds = (inside & seen)[rows]
         sure = seeds & (inside & seen)[rows] & (not isinstance(prompt, Box))
         if around and prompt.positive:
@@ -95,7 +97,7 @@ def evidence_of(prompt: PixelPrompt, viewed: ViewedField, *, radius_px: float) -
         share,
         seeds,
         sure,
-        ring=shares[:, 1] if around else None,
+        ring=None if ring is None else shares[:, 1],
         prototypes=1 if isinstance(prompt, Click) else MOST,
         allowed=allowed,
         outside=outside,

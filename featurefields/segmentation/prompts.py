@@ -13,11 +13,11 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 
 from featurefields.camera import Camera
 from featurefields.errors import PromptError
 from featurefields.raster import FrozenView
+from featurefields.segmentation.pixels import grown, near_line
 
 RADIUS_PX = 1.5
 """A click means the pixels within this distance of it."""
@@ -29,7 +29,7 @@ AREA_COVERED_MIN = 0.02
 """A box, scribble or mask that the Gaussians cover less than this shows nothing."""
 
 RING, RING_PX = 0.2, 3.0
-"""What is beside an object is looked for in a ring around it, this part of the object's size and so many pixels wide."""
+"""What is beside an object is looked for in a ring: this part of the object's size wide, at least so many pixels."""
 
 LEAST_RADIUS_PX = 0.75
 """A pixel's centre is never farther than this from any point of the pixel."""
@@ -62,7 +62,7 @@ class Click:
 
     def pixels(self, radius_px: float = RADIUS_PX) -> Bool[Tensor, "h w"]:
         """The pixels whose centres are within `radius_px`, at least the one that is clicked."""
-        return _near(self.camera, ((self.x, self.y),), max(radius_px, LEAST_RADIUS_PX))
+        return near_line(self.camera.pixel_centres(), ((self.x, self.y),), max(radius_px, LEAST_RADIUS_PX))
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Scribble:
     def pixels(self, radius_px: float = RADIUS_PX) -> Bool[Tensor, "h w"]:
         """The pixels whose centres are within the stroke's own radius of it."""
         del radius_px
-        return _near(self.camera, self.points, max(self.radius_px, LEAST_RADIUS_PX))
+        return near_line(self.camera.pixel_centres(), self.points, max(self.radius_px, LEAST_RADIUS_PX))
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,11 +189,7 @@ class MaskPrompt:
     def ring(self) -> Bool[Tensor, "h w"]:
         """The pixels just outside: a band, a fifth of the side of a square of this area wide but at least 3 pixels."""
         mask = self.pixels()
-        reach = round(max(RING_PX, RING * float(mask.sum()) ** 0.5))
-        grown = mask[None, None].float()
-        for size in ((2 * reach + 1, 1), (1, 2 * reach + 1)):
-            grown = max_pool2d(grown, size, stride=1, padding=(size[0] // 2, size[1] // 2))
-        return (grown[0, 0] > 0) & ~mask
+        return grown(mask, round(max(RING_PX, RING * float(mask.sum()) ** 0.5))) & ~mask
 
 
 @dataclass(frozen=True)
@@ -274,19 +270,3 @@ def _check_pixels(prompt: Box | Scribble, pixels: Bool[Tensor, "h w"]) -> None:
             f"the {prompt.kind} {prompt} covers no pixel of the picture of {width} x {height} pixels; "
             "x counts from the left edge, y from the top"
         )
-
-
-def _near(camera: Camera, points: Sequence[tuple[float, float]], radius: float) -> Bool[Tensor, "h w"]:
-    """The pixels whose centres are within `radius` of the line through `points`."""
-    centres = camera.pixel_centres()
-    found = torch.zeros(centres.shape[:2], dtype=torch.bool, device=centres.device)
-    line = torch.tensor(points).to(centres)
-    for start, end in zip(line[:-1] if len(line) > 1 else line, line[1:] if len(line) > 1 else line, strict=True):
-        low = (torch.minimum(start, end) - radius).floor().long().clamp(min=0).tolist()
-        high = (torch.maximum(start, end) + radius).ceil().long().clamp(min=0).tolist()
-        place = slice(low[1], high[1]), slice(low[0], high[0])
-        along = end - start
-        offset = centres[place] - start
-        part = ((offset @ along) / along.square().sum().clamp(min=1e-12)).clamp(0, 1)
-        found[place] |= (offset - part[..., None] * along).norm(dim=-1) <= radius
-    return found

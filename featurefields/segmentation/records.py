@@ -69,7 +69,9 @@ def prompt_of(record: Record, cameras: Mapping[str, Camera]) -> Prompt:
     if kind == MaskPrompt.kind:
         mask = unpacked(record["mask"], torch.bool)
         return MaskPrompt(mask, camera, positive, name, _bool(record["whole"]))
-    raise FileFormatError(f"the session holds a prompt of kind '{kind}', which this version does not know; upgrade")
+    raise FileFormatError(
+        f"the session holds a prompt of kind '{kind}', which this version does not know; upgrade"
+    )
 
 
 def selection_record(selection: Selection) -> Record:

@@ -24,7 +24,6 @@ from featurefields.segmentation.text import text_evidence
 from featurefields.segmentation.viewed import Layer, ViewedField, camera_key
 from featurefields.selection import Selection
 
-
 HIGH = 0.9
 """No threshold that is found is above this."""
 
@@ -107,7 +106,9 @@ def decide(
         mask[one.rows[one.sure]] = one.positive
     if allowed is not None:
         mask &= allowed
-    return Selection(mask, score, viewed.fingerprint, _how(prompts, evidence, viewed, config, threshold, found_by))
+    return Selection(
+        mask, score, viewed.fingerprint, _how(prompts, evidence, viewed, config, threshold, found_by)
+    )
 
 
 def _scored(

@@ -17,7 +17,12 @@ NEARLY = 0.97
 
 
 def separating_threshold(
-    score: Float[Tensor, "n"], meant: Float[Tensor, "n"], beside: Float[Tensor, "n"], *, low: float, high: float
+    score: Float[Tensor, "n"],
+    meant: Float[Tensor, "n"],
+    beside: Float[Tensor, "n"],
+    *,
+    low: float,
+    high: float,
 ) -> float:
     """The lowest threshold in low..high whose selection has nearly the best overlap (IoU) with what is meant.
 

@@ -123,5 +123,7 @@ class ViewedField:
 def camera_key(camera: Camera) -> bytes:
     """The same for cameras that take the same picture."""
     parts = (camera.world_from_camera, camera.focal_px, camera.centre_px)
-    numbers = torch.cat([*(part.detach().cpu().double().reshape(-1) for part in parts), torch.tensor(camera.size)])
+    numbers = torch.cat(
+        [*(part.detach().cpu().double().reshape(-1) for part in parts), torch.tensor(camera.size)]
+    )
     return numbers.numpy().tobytes()
