@@ -1,6 +1,9 @@
 """Normals for Gaussians that have none.
 
 Letters: n Gaussians · v cameras.
+
+Features that a small network makes from reflected directions need them, facing the viewer: they are averaged over a
+pixel. Harmonics of every Gaussian's own reflected direction do without: a reflection turns each order into itself.
 """
 
 from collections.abc import Sequence
