@@ -116,7 +116,8 @@ def _clicks(options: BenchOptions, bench: Workbench) -> Summary:
     field, scene = bench.scene(options.data, alone=True)
     objects = scene_objects(scene)
     clicks = first_clicks(scene, objects)
-    compared, notes = _told(bench, *bench.compared(field, scene))
+    compared, notes = bench.compared(field, scene)
+    _told(bench, notes)
     trial = ClickTrial.of(field, scene, clicks, objects, rasterizer=options.compute.rasterizer())
     user = UserTrial.of(trial, options.user_views)
     single, table = {}, {}
@@ -145,14 +146,15 @@ def _clicks(options: BenchOptions, bench: Workbench) -> Summary:
 def _masks(options: BenchOptions, bench: Workbench) -> Summary:
     """A reference in one view, masks in others."""
     tasks_of = reference_tasks(options.protocol, options.data)
+    bench.check_fields(list(tasks_of))
     found: list[MaskRow] = []
     notes: list[str] = []
     for photos, tasks_in in tasks_of.items():
         field, scene = bench.scene(photos, alone=len(tasks_of) == 1)
         tasks = tasks_in(scene)
         notes += _seen_before(field, scene.name, [target.view for task in tasks for target in task.targets])
-        compared, more = _told(bench, *bench.compared(field, scene))
-        notes += [f"{scene.name}: {note}" for note in more]
+        compared, more = bench.compared(field, scene)
+        notes += [f"{scene.name}: {note}" for note in _told(bench, more)]
         with bench.console.progress(f"segmenting {scene.name}", len(tasks) * len(compared)) as advance:
             found += measure_tasks(
                 field, scene, tasks, compared, options.compute.rasterizer(), lambda: advance(1)
@@ -167,16 +169,17 @@ def _phrases(options: BenchOptions, bench: Workbench) -> Summary:
 
     tower = tower_of(bench.extractor, options.features)
     scenes = read_lerf_ovs(options.data)
+    bench.check_fields([labels.photos for labels in scenes])
     found: list[PhraseRow] = []
     notes: list[str] = []
     for labels in scenes:
         field, scene = bench.scene(labels.photos, alone=len(scenes) == 1)
-        every, more = _told(bench, *bench.compared(field, scene))
-        notes += [f"{scene.name}: {note}" for note in more]
-        judged = [labelled_view(scene, frame.photo).name for frame in labels.frames]
-        notes += _seen_before(field, scene.name, judged)
+        every, more = bench.compared(field, scene)
         compared = {name: entry for name, entry in every.items() if name != COLOUR}
         _refuse_foreign(compared, bench.extractor)
+        notes += [f"{scene.name}: {note}" for note in _told(bench, more)]
+        judged = [labelled_view(scene, frame.photo).name for frame in labels.frames]
+        notes += _seen_before(field, scene.name, judged)
         count = sum(len(frame.labels) for frame in labels.frames)
         with bench.console.progress(f"looking for phrases in {scene.name}", count) as advance:
             found += measure_phrases(
@@ -197,13 +200,11 @@ def _summary(
     return Summary(title, rows, details=details, tables=mask_tables(found))
 
 
-def _told(
-    bench: Workbench, compared: "dict[str, FeatureField]", notes: Sequence[str]
-) -> "tuple[dict[str, FeatureField], list[str]]":
-    """The same, the notes told."""
+def _told(bench: Workbench, notes: Sequence[str]) -> Sequence[str]:
+    """The same, told."""
     for note in notes:
         bench.console.note(note)
-    return compared, list(notes)
+    return notes
 
 
 def _seen_before(field: "FeatureField", scene: str, judged: Sequence[str]) -> list[str]:

@@ -10,10 +10,12 @@ from featurefields.errors import PromptError, SceneError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from featurefields.evaluation.protocols import MaskScore, MaskTask
+    from featurefields.camera import Camera
+    from featurefields.evaluation.protocols import MaskScore, MaskTask, Reference
     from featurefields.field import FeatureField
     from featurefields.raster import FrozenView, Rasterizer
     from featurefields.scene import Scene
+    from featurefields.segmentation.prompts import MaskPrompt
 
 DRAWN, CHOSEN, CALIBRATED = "2D render", "3D selection", "3D calibrated"
 """How a mask comes about: the score drawn, then the threshold; Gaussians selected by the engine, then drawn; Gaussians
@@ -116,29 +118,47 @@ def task_scores(
     import torch
 
     from featurefields.evaluation.protocols import judge
-    from featurefields.segmentation.prompts import MaskPrompt
     from featurefields.segmentation.select import select
 
-    reference = task.reference
-    camera = field.about.cameras[reference.view].to(field.splats.means)
-    prompts = [MaskPrompt(reference.positive, camera, whole=reference.whole)]
-    if not reference.whole:
-        prompts.append(MaskPrompt(reference.negative, camera, positive=False))
+    camera = field.about.cameras[task.reference.view].to(field.splats.means)
     try:
-        selection = select(field, prompts, rasterizer=rasterizer)
+        selection = select(field, reference_prompts(task.reference, camera), rasterizer=rasterizer)
     except PromptError:
         nothing = [judge(torch.zeros_like(target.truth), target) for target in task.targets]
         return dict.fromkeys(WAYS, nothing)
-    pixel_level, gaussian_level = calibrated(selection.score, task, views[reference.view])
-    columns = torch.stack([selection.mask, selection.score >= gaussian_level], dim=-1)
+    score = reference_score(field, task.reference, views[task.reference.view])
+    pixel_level, gaussian_level = calibrated(score, task, views[task.reference.view])
+    columns = torch.stack([selection.mask, score >= gaussian_level], dim=-1)
     scores: dict[str, list[MaskScore]] = {way: [] for way in WAYS}
     for target in task.targets:
         view = views[target.view]
         masks = view.draw(columns.to(field.splats.means)).cpu() > 0.5
-        scores[DRAWN].append(judge(drawn_score(selection.score, view) > pixel_level, target))
+        scores[DRAWN].append(judge(drawn_score(score, view) > pixel_level, target))
         scores[CHOSEN].append(judge(masks[..., 0], target))
         scores[CALIBRATED].append(judge(masks[..., 1], target))
     return scores
+
+
+def reference_prompts(reference: "Reference", camera: "Camera") -> "list[MaskPrompt]":
+    """What the engine is asked: a whole mask, or strokes of both signs."""
+    from featurefields.segmentation.prompts import MaskPrompt
+
+    if reference.whole:
+        return [MaskPrompt(reference.positive, camera)]
+    return [
+        MaskPrompt(reference.positive, camera, whole=False),
+        MaskPrompt(reference.negative, camera, positive=False),
+    ]
+
+
+def reference_score(field: "FeatureField", reference: "Reference", view: "FrozenView") -> "Tensor":
+    """Every Gaussian's likeness (n) to the reference: the cosine with the mean feature of its positive pixels."""
+    from featurefields.maths.cosine import CosineSpace
+
+    features = field.splats.columns["feature"]
+    shown = view.gather(reference.positive.to(view.alpha)[..., None])[:, 0]
+    mean = shown @ features / shown.sum().clamp(min=1e-12)
+    return CosineSpace.plain(features.shape[1]).cosine(features, mean[None])[:, 0]
 
 
 def drawn_score(score: "Tensor", view: "FrozenView") -> "Tensor":

@@ -7,7 +7,7 @@ from math import nan
 from statistics import median
 from typing import TYPE_CHECKING
 
-from featurefields.errors import SceneError
+from featurefields.errors import PromptError, SceneError
 
 from .clicks import CLICKS_FILE, ClickRow, ClickTrial, ObjectClick, read_clicks
 from .photos import click_of
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from featurefields.field import FeatureField
     from featurefields.raster import FrozenViews
     from featurefields.scene import Scene, View
+    from featurefields.segmentation.session import Session
 
 
 @dataclass(frozen=True)
@@ -149,9 +150,11 @@ class UserTrial:
         self, featured: "FeatureField", most: int, on_object: Callable[[], object] = lambda: None
     ) -> UserTable:
         """Every object with one kind of features."""
-        rows, times = [], []
+        from featurefields.segmentation.session import Session
+
+        session, rows, times = Session(featured, self.trial.rasterizer), [], []
         for click in self.trial.clicks:
-            found = self.corrections(click, featured, most, times)
+            found = self.corrections(click, session, most, times)
             record = tuple(
                 {"view": entry.view, "x": entry.x, "y": entry.y, "positive": entry.positive}
                 for entry in found.clicks
@@ -163,29 +166,21 @@ class UserTrial:
         return UserTable(tuple(rows), tuple(times[1:]))
 
     def corrections(
-        self, click: ObjectClick, featured: "FeatureField", most: int, times: list[float]
+        self, click: ObjectClick, session: "Session", most: int, times: list[float]
     ) -> "Corrections":
         """What the user does to one object; appends the milliseconds of every selection to `times`."""
         from featurefields.evaluation.regions import LEFT_OUT
         from featurefields.evaluation.simulated_user import UserClick, UserView, correct
-        from featurefields.segmentation.prompts import Click
-        from featurefields.segmentation.select import select
 
-        trial, cameras = self.trial, {}
+        trial = self.trial
         views = [
             UserView(name, ids == click.id, ids != LEFT_OUT)
             for name, ids in zip(self.views, self.ids, strict=True)
         ]
 
-        def camera_of(view: str):
-            if view not in cameras:
-                cameras[view] = trial.field.about.cameras[view].to(trial.field.splats.means)
-            return cameras[view]
-
         def selected(clicks: "Sequence[UserClick]") -> "Tensor":
-            prompts = [Click(at.x, at.y, camera_of(at.view), at.positive) for at in clicks]
             started = time.perf_counter()
-            mask = select(featured, prompts, rasterizer=trial.rasterizer).mask
+            mask = _clicked(session, clicks[-1])
             times.append(1000 * (time.perf_counter() - started))
             return mask
 
@@ -193,11 +188,25 @@ class UserTrial:
             channel = mask.to(trial.field.splats.means)[:, None]
             return [self.frozen[place].draw(channel)[..., 0].cpu() > 0.5 for place in range(len(views))]
 
+        session.clear()
         start = click_of(f"{click.x},{click.y}", click.view, trial.field, trial.scene)
         return correct(
             UserClick(click.view, start.x, start.y), views, select=selected, shown=shown,
             measure=lambda mask: trial.mean_ious(mask[:, None], click.id)[0], most=most,
         )  # fmt: skip
+
+
+def _clicked(session: "Session", click: "UserClick") -> "Tensor":
+    """What is selected after one more click. Raises `PromptError` and leaves the session as it was if it is refused."""
+    from featurefields.segmentation.prompts import Click
+
+    camera = session.field.about.cameras[click.view].to(session.field.splats.means)
+    session.add(Click(click.x, click.y, camera, click.positive))
+    try:
+        return session.selection.mask
+    except PromptError:
+        session.undo()
+        raise
 
 
 def spread(views: "Sequence[View]", most: int) -> "Sequence[View]":

@@ -1,5 +1,6 @@
 """What every protocol starts from: a scene, its field, and the kinds of features that are compared."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +53,12 @@ class Workbench:
         path = self._fitted(photos) if self.fields is None else self._given(self.fields, photos, alone)
         field, scene = measured_on(load_field(path), photos, self.console)
         return field.to(self.compute.torch_device()), scene
+
+    def check_fields(self, scenes: Sequence[Path]) -> None:
+        """Raise `FileFormatError` when fields were given, but not for every one of these scenes."""
+        if self.fields is not None:
+            for photos in scenes:
+                self._given(self.fields, photos, alone=len(scenes) == 1)
 
     def _given(self, fields: Path, photos: Path, alone: bool) -> Path:
         name = photos.resolve().name
