@@ -1,174 +1,249 @@
-"""`ff segment`: clicks to a selection, its pictures and PLYs."""
+"""`ff segment`: prompts to a selection, its pictures and PLYs."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from featurefields.errors import PromptError
 
-from .baking import baked
 from .console import Console, Summary
-from .inputs import load_field
-from .options import ComputeOptions, Decimal, OptionalName, OptionalPath, Output, ReportOptions, WriteOptions
-from .photos import click_of, scene_of
-from .viewpoints import chosen_views, held_out, view_name
+from .existing import field_of_splat
+from .features import FeatureOptions
+from .history import SessionOptions, Settings, go_on, open_session, reflections, text_tower
+from .inputs import FIELD_FILE, load_field
+from .options import ComputeOptions, Decimal, OptionalPath, Output, ReportOptions, WriteOptions
+from .photos import scene_of
+from .prompts import PromptOptions, prompts_of
+from .selected import OBJECT, REST, SELECTION_FILE, overlay_views, write_parts_of, write_selection_results
+from .viewpoints import view_name
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from featurefields.field import FeatureField
     from featurefields.raster import Rasterizer
     from featurefields.scene import Scene
+    from featurefields.segmentation.prompts import Prompt
     from featurefields.selection import Selection
 
-Clicks = tyro.conf.UseAppendAction[
-    Annotated[tuple[str, ...], tyro.conf.arg(metavar="X,Y", help_behavior_hint="(may be repeated)")]
+Compared = Annotated[
+    Literal["indep", "total", "dep"] | None,
+    tyro.conf.arg(name="field", metavar="indep|total|dep", help_behavior_hint=""),
 ]
-SELECTION_FILE = "selection.safetensors"
-OVERLAYS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentOptions:
-    """Select an object in 3D by clicking it in a photo.
+    """Select an object in 3D by pointing at it in photos: clicks, boxes, strokes, masks, words.
 
-    Writes the selection, the object and the rest as ordinary 3DGS .ply files, and pictures of the selection.
+    Writes the selection, the object and the rest as ordinary 3DGS .ply files, and pictures of the selection. A splat
+    that comes without features (a .ply with --data) is given features first; nothing is trained.
     """
 
-    field: tyro.conf.Positional[Path]
-    """A folder that `ff fit` wrote, or a .safetensors archive with features."""
+    source: Annotated[tyro.conf.Positional[OptionalPath], tyro.conf.arg(name="field", metavar="FIELD")] = None
+    """A folder that `ff fit` wrote, a .safetensors archive with features, or a 3DGS .ply of the photos in --data."""
     output: Output
-    """Folder for the results."""
-    view: OptionalName = None
-    """Photo that is clicked (full name, file name, or file name without ending); the first one when not given."""
-    click: Clicks = ()
-    """Pixel of the photo that shows the object; the top left pixel is 0,0."""
-    negative: Clicks = ()
-    """Pixel of the photo that shows something else."""
+    """Folder for the results; a name ending in .ply for the object alone."""
+    splat: OptionalPath = None
+    """The same as a .ply for FIELD."""
+    prompt: tyro.conf.OmitArgPrefixes[PromptOptions] = PromptOptions()
+    compared: Compared = None
+    """Which features are compared: indep (default), what surfaces are; dep, what they reflect to the photo's camera;
+    total, both."""
     threshold: Decimal = None
-    """Least similarity (cosine) with what was clicked; found automatically when not given."""
+    """Least similarity (cosine) with what was prompted; found automatically when not given."""
     everywhere: bool = False
-    """Also select what is alike but not connected to a click."""
+    """Also select what is alike but not connected to a prompt."""
+    history: tyro.conf.OmitArgPrefixes[SessionOptions] = SessionOptions()
     data: OptionalPath = None
-    """Folder of the photos, when it is not where it was fitted."""
+    """Folder of the photos, when it is not where the field was fitted; needed for a .ply."""
+    transform: OptionalPath = None
+    """JSON file that says where a .ply is, when that cannot be found out."""
     frame_world: bool = False
     """Write the .ply files in the field's own frame instead of the photos'."""
+    lifting: tyro.conf.OmitArgPrefixes[FeatureOptions] = FeatureOptions()
     compute: tyro.conf.OmitArgPrefixes[ComputeOptions] = ComputeOptions()
     write: tyro.conf.OmitArgPrefixes[WriteOptions] = WriteOptions()
     report: tyro.conf.OmitArgPrefixes[ReportOptions] = ReportOptions()
 
+    @property
+    def given(self) -> Path:
+        """What is segmented."""
+        found = self.splat or self.source
+        if found is None or (self.splat and self.source):
+            raise PromptError(
+                "one thing can be segmented: FIELD, which is a folder that `ff fit` wrote, an archive or a .ply with "
+                "its photos (--data), or the same .ply as --splat"
+            )
+        return found
+
+    @property
+    def from_splat(self) -> bool:
+        """Whether a .ply has to be given features first."""
+        return self.splat is not None or (self.given.suffix.lower() == ".ply" and self.data is not None)
+
+    @property
+    def alone(self) -> bool:
+        """Whether only the object is written."""
+        return self.output.suffix.lower() == ".ply"
+
 
 def run(options: SegmentOptions, console: Console) -> Summary:
-    """Click, select, write."""
+    """Prompt, select, write."""
     from featurefields.atomic import refuse_existing
-    from featurefields.segmentation.select import SelectConfig, select
+    from featurefields.files.session import write_session
 
-    for name in (SELECTION_FILE, "object.ply", "rest.ply"):
-        refuse_existing(options.output / name, options.write.overwrite)
-    if not options.click:
-        raise PromptError("nothing was clicked; say which pixel shows the object with --click X,Y")
+    _refuse(options)
     rasterizer = options.compute.rasterizer()
-    field = load_field(options.field)
-    if not field.about.cameras:
-        raise PromptError(
-            f"{options.field} remembers no views to click in; give a field that `ff fit` wrote from photos"
-        )
-    names = list(field.about.cameras)
-    view = names[0] if options.view is None else view_name(options.view, names)
-    for name in overlay_views(field, view):
-        refuse_existing(options.output / name, options.write.overwrite)
+    field, lifted = _field(options, rasterizer, console)
     scene = scene_of(field, options.data, console)
     if scene is None:
-        console.note("the photos are not at hand: clicks are pixels of the drawn view")
-    clicks = [click_of(text, view, field, scene) for text in options.click]
-    clicks += [click_of(text, view, field, scene, positive=False) for text in options.negative]
+        console.note("the photos are not at hand: prompts are in pixels of the drawn view")
+    prompts = prompts_of(options.prompt, field, scene)
+    view = _view(options, prompts, field)
+    if not options.alone:
+        for name in overlay_views(field, view):
+            refuse_existing(options.output / name, options.write.overwrite)
+    device = options.compute.torch_device()
+    text = text_tower(prompts, options.history, options.lifting.features, device, console)
+    settings = Settings(field=options.compared, threshold=options.threshold, everywhere=options.everywhere)
+    session = open_session(options.history, settings, field.to(device), rasterizer, text)
     started = time.perf_counter()
-    config = SelectConfig(threshold=options.threshold, connected=not options.everywhere)
-    selection = select(field.to(options.compute.torch_device()), clicks, rasterizer=rasterizer, config=config)
+    go_on(session, prompts, options.history, field)
+    selection = session.named(options.history.name or "").to("cpu")
     seconds = time.perf_counter() - started
-    paths = write_selection_results(
-        field, selection, options.output, view, scene, rasterizer, console,
-        overwrite=options.write.overwrite, in_world=options.frame_world,
-    )  # fmt: skip
+    reflected = reflections(session, prompts)
+    for line in reflected:
+        console.note(line)
+    paths = _write(options, field, selection, view, scene, rasterizer, console, lifted=lifted)
+    if options.history.session is not None:
+        paths.append(write_session(session.record(), options.history.session, overwrite=True))
     rows = {
+        "name": options.history.name,
         "view": view,
-        "clicks": [f"{text}" for text in (*options.click, *(f"not {n}" for n in options.negative))],
+        "prompts": options.prompt.told(),
+        "steps of the session": len(session.steps) if options.history.session else None,
+        "combined": [f"{operation} {name}" for operation, name in options.history.combine],
+        "features": session.config.field,
         "splats selected": selection.count,
         "of": len(field),
-        "threshold": round(float(str(selection.how["threshold"])), 3),
+        "threshold": _threshold(selection),
         "selecting ms": round(1000 * seconds),
     }
     return Summary(
-        f"selected in {options.field}",
-        rows,
-        paths,
-        [f"ff edit {options.field} --selection {paths[0]} --remove-specular -o {options.output}/edited"],
+        f"selected in {options.given}", rows, paths, _next(options, paths, lifted), {"reflections": reflected}
     )
 
 
-def write_selection_results(
+def _refuse(options: SegmentOptions) -> None:
+    """Refuse what cannot work before anything is read."""
+    from featurefields.atomic import refuse_existing
+
+    options.history.check()
+    going_on = options.history.goes_on or options.history.combine
+    if not options.prompt.positive and not going_on:
+        raise PromptError(
+            "nothing was clicked; say which pixel shows the object with --click X,Y (or --box, --scribble, --mask, "
+            "--text)"
+        )
+    names = (
+        [options.output.name]
+        if options.alone
+        else [SELECTION_FILE, *(f"{part}.ply" for part in (OBJECT, REST))]
+    )
+    if options.from_splat and not options.alone:
+        names.append(FIELD_FILE)
+    folder = options.output.parent if options.alone else options.output
+    for name in names:
+        refuse_existing(folder / name, options.write.overwrite)
+
+
+def _field(
+    options: SegmentOptions, rasterizer: "Rasterizer", console: Console
+) -> "tuple[FeatureField, bool]":
+    """The field, and whether it was made from a splat just now."""
+    if options.from_splat:
+        if options.data is None:
+            raise PromptError(
+                f"{options.given} comes without its photos; say where they are with --data FOLDER"
+            )
+        found = field_of_splat(
+            options.given, options.data, rasterizer=rasterizer, console=console, lifting=options.lifting,
+            device=options.compute.torch_device(), transform=options.transform,
+        )  # fmt: skip
+        return found, True
+    field = load_field(options.given)
+    if not field.about.cameras:
+        raise PromptError(
+            f"{options.given} remembers no views to click in; give a field that `ff fit` wrote from photos, or the "
+            "photos of a .ply with --data"
+        )
+    return field, False
+
+
+def _view(options: SegmentOptions, prompts: "Sequence[Prompt]", field: "FeatureField") -> str:
+    """The view that is shown first: the given one, that of the first prompt, or the first of all."""
+    from featurefields.segmentation.prompts import Text
+
+    names = list(field.about.cameras)
+    if options.prompt.view is not None:
+        return view_name(options.prompt.view, names)
+    cameras = [prompt.camera for prompt in prompts if not isinstance(prompt, Text)]
+    prompted = [name for camera in cameras for name, known in field.about.cameras.items() if known is camera]
+    return (prompted or names)[0]
+
+
+def _write(
+    options: SegmentOptions,
     field: "FeatureField",
     selection: "Selection",
-    folder: Path,
     view: str,
     scene: "Scene | None",
     rasterizer: "Rasterizer",
     console: Console,
     *,
-    overwrite: bool,
-    in_world: bool = False,
+    lifted: bool,
 ) -> list[Path]:
-    """The selection file, object and rest as PLY, and overlays of the clicked and some other views."""
-    from featurefields.files.ply import write_ply
-    from featurefields.files.selection import write_selection
-    from featurefields.images import write_png
+    """The object alone, or everything."""
+    from featurefields.files.archive import write_archive
 
-    paths = [write_selection(selection, folder / SELECTION_FILE, overwrite=overwrite)]
-    ordinary = baked(field, console, in_world=in_world)
-    for name, mask in (("object", selection.mask), ("rest", ~selection.mask)):
-        if bool(mask.any()):
-            paths.append(write_ply(ordinary.select(mask), folder / f"{name}.ply", overwrite=overwrite))
-    views = overlay_views(field, view)
-    with console.progress("drawing overlays", len(views)) as advance:
-        for file, name in views.items():
-            image = overlay_of(field, selection, name, scene, rasterizer)
-            paths.append(write_png(folder / file, image, overwrite=overwrite))
-            advance(1)
+    overwrite, in_world = options.write.overwrite, options.frame_world
+    if options.alone:
+        if not selection.count:
+            raise PromptError(
+                f"nothing is selected, so there is nothing to write to {options.output}; prompt again"
+            )
+        parts = {options.output.stem: selection.mask}
+        return write_parts_of(
+            field, parts, options.output.parent, console, overwrite=overwrite, in_world=in_world
+        )
+    paths = write_selection_results(
+        field,
+        selection,
+        options.output,
+        view,
+        scene,
+        rasterizer,
+        console,
+        overwrite=overwrite,
+        in_world=in_world,
+    )
+    if lifted:
+        paths.append(write_archive(field, options.output / FIELD_FILE, overwrite=overwrite))
     return paths
 
 
-def overlay_views(field: "FeatureField", view: str) -> dict[str, str]:
-    """File name → view of the pictures of a selection: the clicked view and a few others, held-out ones first."""
-    others = [name for name in dict.fromkeys((*held_out(field), *field.about.cameras)) if name != view]
-    views = [view, *others[:: max(1, len(others) // OVERLAYS)][:OVERLAYS]]
-    titles = chosen_views(field.about.cameras, views, ())
-    return {f"overlay_{title}.png": name for title, name in zip(titles, views, strict=True)}
+def _threshold(selection: "Selection") -> float | None:
+    """The threshold that prompts led to; None for what was combined."""
+    threshold = selection.how.get("threshold")
+    return round(threshold, 3) if isinstance(threshold, float) else None
 
 
-def overlay_of(
-    field: "FeatureField",
-    selection: "Selection",
-    view: str,
-    scene: "Scene | None",
-    rasterizer: "Rasterizer",
-) -> "Tensor":
-    """The selection over the photo (h w 3); over the drawn view where the photo is gone."""
-    import torch
-
-    from featurefields.field import render
-    from featurefields.segmentation.masks import mask_share
-    from featurefields.visualization.sheets import overlay
-
-    photos: Mapping = {} if scene is None else {entry.name: entry for entry in scene.views}
-    if view in photos:
-        image = photos[view].picture.image()
-    else:
-        with torch.no_grad():
-            drawn = render(field, field.about.cameras[view], rasterizer=rasterizer, heads=("rgb",))
-        image = drawn["rgb"]["total"]
-    mask = mask_share(field, selection.mask, field.about.cameras[view], rasterizer=rasterizer) > 0.5
-    return overlay(image.clamp(0, 1), mask, (1.0, 0.55, 0.0))
+def _next(options: SegmentOptions, paths: "Sequence[Path]", lifted: bool) -> list[str]:
+    """Commands to go on with."""
+    if options.alone:
+        return [f"ff info {options.output}"]
+    source = options.output if lifted else options.given
+    return [f"ff edit {source} --selection {paths[0]} --remove-specular -o {options.output}/edited"]

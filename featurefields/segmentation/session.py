@@ -101,7 +101,7 @@ class Session:
             PromptError: it is outside the picture, shows nothing, or is a text that cannot be understood. Nothing has
                 changed then.
         """
-        self._evidence_of(prompt, self._config)
+        self.evidence(prompt)
         self._go((*self._steps, prompt))
 
     def combine(self, operation: str, other: str | Selection, name: str = "") -> None:
@@ -179,7 +179,7 @@ class Session:
         """What a recipe selects. Raises as `selection` does."""
         prompts = recipe.prompts
         if prompts:
-            evidence = [self._evidence_of(prompt, recipe.config) for prompt in prompts]
+            evidence = [self.evidence(prompt, recipe.config) for prompt in prompts]
             found = decide(prompts, evidence, self._viewed, recipe.config)
         else:
             found = nothing(self.field)
@@ -189,6 +189,24 @@ class Session:
             elif isinstance(step, Inversion):
                 found = ~found
         return found
+
+    def evidence(self, prompt: Prompt, config: SelectConfig | None = None) -> Evidence:
+        """What a prompt says: what it shows, how well that is covered, whether it is a reflection. Gathered once.
+
+        Only clicks depend on a setting, their radius; the session's own is used without a `config`.
+
+        Raises:
+            PromptError: as `add`.
+        """
+        config = config or self._config
+        key = (id(prompt), config.radius_px)
+        if key not in self._evidence:
+            evidence = gather_evidence(prompt, self._viewed, config, self._text)
+            self._evidence[key] = (prompt, evidence)  # the prompt is held, so that its id stays its own
+            if len(self._evidence) > EVIDENCE_KEPT:
+                self._evidence.pop(next(iter(self._evidence)))
+            return evidence
+        return self._evidence[key][1]
 
     def named(self, name: str) -> Selection:
         """The current selection with its name written into `how`."""
@@ -227,7 +245,7 @@ class Session:
         recipe = recipe_of(dict(record), cameras, self.selected_by)
         self._config = recipe.config
         for prompt in recipe.prompts:
-            self._evidence_of(prompt, recipe.config)
+            self.evidence(prompt, recipe.config)
         for step in recipe.steps:
             if isinstance(step, Combination):
                 step.other.selection.check(self.field)
@@ -244,14 +262,3 @@ class Session:
         target.append(self._steps)
         self._steps, self._selection = source.pop(), None
         return True
-
-    def _evidence_of(self, prompt: Prompt, config: SelectConfig) -> Evidence:
-        """What a prompt says, gathered once. Only clicks depend on a setting, their radius."""
-        key = (id(prompt), config.radius_px)
-        if key not in self._evidence:
-            evidence = gather_evidence(prompt, self._viewed, config, self._text)
-            self._evidence[key] = (prompt, evidence)  # the prompt is held, so that its id stays its own
-            if len(self._evidence) > EVIDENCE_KEPT:
-                self._evidence.pop(next(iter(self._evidence)))
-            return evidence
-        return self._evidence[key][1]
