@@ -145,6 +145,7 @@ def _job(
             f"{options.field} remembers no views to draw; say where the photos are with --data FOLDER"
         )
     pictures = {view.name: view.picture for view in scene.views} if scene is not None else {}
+    held = held or ([view.name for view in scene.split("test")] if scene is not None else [])
     device = options.compute.torch_device()
     masks = torch.stack(list(named.values()), dim=-1).to(device)
     job = MaskJob(field.to(device), tuple(named), masks, cameras, pictures, rasterizer)
