@@ -27,7 +27,7 @@ class PriorWeights:
     """Drawn normals are those of the drawn depth."""
     geometry: float = 0.02
     """The drawn depth has the drawn normals."""
-    distant: float = 0.12
+    distant: float = 0.07
     """Reflections of the shared surroundings are dark unless photos show them."""
     near: float = 0.16
     """Reflections that Gaussians have for themselves are dark unless photos show them."""
@@ -40,7 +40,7 @@ NONE = PriorWeights(surface=0.0, normals=0.0, geometry=0.0, distant=0.0, near=0.
 
 SCALE = 0.05
 """Spread of depths along a pixel, relative to its depth, at which the penalty has reached half of its bound."""
-DARK = 0.03
+DARK = 0.04
 """Brightness (sRGB, 0..1) up to which reflections are charged in full; brighter ones are charged ever less for more."""
 NORMALS_FROM = 0.05
 """Fraction of the steps after which normals and depth are compared."""
