@@ -15,8 +15,8 @@ from featurefields.field import FeatureField
 from featurefields.raster import RasterConfig, Rasterizer
 from featurefields.scene import Picture
 
-LENS_KNOTS = 13
-"""Lenses bend smoothly: splines through so many pixels a side tell where the camera's picture shows all others."""
+LENS_KNOTS = 21
+"""Lenses bend little over a small part of the photo: between so many pixels a side they are taken as linear."""
 
 
 def mask_share(
@@ -45,16 +45,16 @@ def in_photo(values: Float[Tensor, "h w s"], picture: Picture) -> Float[Tensor, 
     Values are sampled bilinearly; 0 where the camera does not see the pixel. Unchanged where photo and picture have
     the same pixels.
     """
-    height, width = values.shape[:2]
-    photo_width, photo_height = picture.photo_size()
-    at = _camera_pixels(picture, photo_width, photo_height)
-    if (photo_width, photo_height) == (width, height) and bool((at - _centres(at)).abs().max() < 1e-3):
+    size = (values.shape[1], values.shape[0])
+    photo_size = picture.photo_size()
+    at = _camera_pixels(picture, photo_size, size)
+    if photo_size == size and bool((at - _centres(at)).abs().max() < 1e-3):
         return values
-    size = torch.tensor([width, height]).to(at)
-    inside = ((at >= 0) & (at <= size)).all(-1)
+    corner = torch.tensor(size).to(at)
+    inside = ((at >= 0) & (at <= corner)).all(-1)
     sampled = grid_sample(
         values.permute(2, 0, 1)[None],
-        (2 * at / size - 1)[None].to(values),
+        (2 * at / corner - 1)[None].to(values),
         mode="bilinear",
         padding_mode="border",
         align_corners=False,
@@ -62,12 +62,15 @@ def in_photo(values: Float[Tensor, "h w s"], picture: Picture) -> Float[Tensor, 
     return torch.where(inside[..., None].to(values.device), sampled, 0.0)
 
 
-def _camera_pixels(picture: Picture, width: int, height: int) -> Float[Tensor, "H W 2"]:
-    """Where the camera's picture shows every pixel centre of the photo file."""
-    columns, rows = (np.linspace(0.5, count - 0.5, LENS_KNOTS) for count in (width, height))
+def _camera_pixels(
+    picture: Picture, photo_size: tuple[int, int], size: tuple[int, int]
+) -> Float[Tensor, "H W 2"]:
+    """Where the camera's picture of `size` shows every pixel centre of the photo file."""
+    columns, rows = (np.linspace(0.5, count - 0.5, LENS_KNOTS) for count in photo_size)
     knots = np.array([[picture.photo_to_camera(float(x), float(y)) for x in columns] for y in rows])
-    x, y = np.arange(width) + 0.5, np.arange(height) + 0.5
-    found = [RectBivariateSpline(rows, columns, knots[..., axis])(y, x) for axis in (0, 1)]
+    knots = np.clip(knots, -np.array(size), 2 * np.array(size))  # a fisheye's corners may be at infinity
+    x, y = (np.arange(count) + 0.5 for count in photo_size)
+    found = [RectBivariateSpline(rows, columns, knots[..., axis], kx=1, ky=1)(y, x) for axis in (0, 1)]
     return torch.from_numpy(np.stack(found, axis=-1))
 
 
