@@ -199,7 +199,6 @@ def test_layers_add_up(kind, backend):
         assert float(layers["dep"].detach().abs().max()) > 0.05
 
 
-@pytest.mark.parametrize("kind", [kind for kind in HEADS.entries if kind != "reflected"])
 def test_a_gaussian_by_itself_is_what_its_own_picture_shows(kind):
     """In the middle of a picture that an opaque Gaussian fills, as seen by cameras that do not look straight at it."""
     splats, _ = scene()

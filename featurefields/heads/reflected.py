@@ -116,12 +116,27 @@ class ReflectedHead(Head):
         )
 
     def decode(self, pixels: Float[Tensor, "h w c"], alpha: Float[Tensor, "h w"], camera: Camera) -> Layers:
+        directions = camera.directions().to(pixels)
+        return self._shaded(pixels, alpha, directions, self._uncovered(alpha, directions))
+
+    def at_gaussians(self, splats: Splats, camera: Camera) -> Layers:
+        towards = normalize(splats.means - camera.position, dim=-1)
+        channels = self.splat(splats, camera)
+        return self._shaded(channels, channels.new_ones(len(channels)), towards, torch.zeros_like(towards))
+
+    def _shaded(
+        self,
+        pixels: Float[Tensor, "... c"],
+        alpha: Float[Tensor, "..."],
+        directions: Float[Tensor, "... 3"],
+        uncovered: Float[Tensor, "... 3"],
+    ) -> Layers:
+        """Layers of what is seen along unit `directions`, before `uncovered` linear light."""
         diffuse, near = pixels[..., :3], pixels[..., -3:]
         parts = over_alpha(pixels[..., 3:-3], alpha).split([3, 1, 3, 1, 3], dim=-1)
         tint, gloss, normals, roughness, places = parts
         normals = normalize(normals, dim=-1)
-        directions = camera.directions().to(pixels)
-        matter = diffuse + self._uncovered(alpha, directions)
+        matter = diffuse + uncovered
         distant = alpha[..., None] * self.distant_light(
             places.detach(), directions, normals, tint, gloss, roughness
         )

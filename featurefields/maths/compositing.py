@@ -1,6 +1,6 @@
 """Pixels premultiplied by coverage.
 
-Letters: h w pixels · c channels.
+Letters: `...` any batch of pixels · c channels.
 """
 
 import torch
@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def over_alpha(pixels: Float[Tensor, "h w c"], alpha: Float[Tensor, "h w"]) -> Float[Tensor, "h w c"]:
+def over_alpha(pixels: Float[Tensor, "... c"], alpha: Float[Tensor, "..."]) -> Float[Tensor, "... c"]:
     """Premultiplied pixels divided by their coverage; 0 where (almost) nothing covers the pixel."""
     covered = alpha > 1e-3
     return torch.where(covered[..., None], pixels / torch.where(covered, alpha, 1.0)[..., None], 0.0)

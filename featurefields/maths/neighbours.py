@@ -6,6 +6,7 @@ Letters: n points · k neighbours.
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from torch import Tensor
 
@@ -36,3 +37,22 @@ def surface_normals(points: Float[Tensor, "n 3"], k: int = 12) -> Float[Tensor, 
     patch = patch - patch.mean(1, keepdim=True)
     _, vectors = torch.linalg.eigh(torch.einsum("nki,nkj->nij", patch, patch))
     return vectors[..., 0]
+
+
+def neighbour_pairs(
+    points: Float[Tensor, "n 3"], k: int, *, within: Float[Tensor, "n"]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Pairs of points, each once as (smaller, larger) index, and their distances.
+
+    A pair is one that touches: either is among the other's k nearest and it is no farther than `within` of either. The
+    nearest neighbour of a point is always one.
+    """
+    distance, index = nearest(points, k)
+    reach = torch.maximum(within[:, None], within[index])
+    close = distance <= reach
+    close[:, 0] = True
+    rows = torch.arange(len(points), device=points.device)[:, None].expand_as(index)
+    first, second, apart = (x[close].cpu().numpy() for x in (rows, index, distance))
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    _, unique = np.unique(low.astype(np.int64) * len(points) + high, return_index=True)
+    return low[unique], high[unique], apart[unique].astype(np.float64)
