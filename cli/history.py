@@ -108,12 +108,22 @@ def open_session(
 def text_tower(
     prompts: "list[Prompt]", options: SessionOptions, features: str, device: "torch.device", console: Console
 ) -> "TextTower | None":
-    """The extractor, when there are words that it has to understand and it can; it is loaded only then."""
+    """The extractor, when there are words that it has to understand and it can; it is loaded only then.
+
+    Raises:
+        PromptError: there are words and it was not said which extractor understands them.
+        UnknownNameError, UnavailableError, FileFormatError: the extractor cannot be loaded.
+    """
     from featurefields.segmentation.prompts import Text, TextTower
 
     words = any(isinstance(prompt, Text) for prompt in prompts)
     if not words and options.session is not None and options.goes_on:
         words = f'"kind": "{Text.kind}"' in options.session.read_text(encoding="utf-8", errors="replace")
+    if words and features == "auto":
+        raise PromptError(
+            "words were given, but not which extractor understands them; name the one that the field's features are "
+            "of, which needs a text tower, with --features"
+        )
     extractor = find_extractor(features, device, console) if words else None
     return extractor if isinstance(extractor, TextTower) else None
 

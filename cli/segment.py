@@ -11,14 +11,14 @@ import tyro
 from featurefields.errors import PromptError
 
 from .console import Console, Summary
-from .existing import field_of_splat
 from .features import FeatureOptions
 from .history import SessionOptions, Settings, go_on, open_session, reflections, text_tower
-from .inputs import FIELD_FILE, load_field
+from .inputs import FIELD_FILE
 from .options import ComputeOptions, Decimal, OptionalPath, Output, ReportOptions, WriteOptions
 from .photos import scene_of
 from .prompts import PromptOptions, prompts_of
 from .selected import OBJECT, REST, SELECTION_FILE, overlay_views, write_parts_of, write_selection_results
+from .sources import Source, segmentable
 from .viewpoints import view_name
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class SegmentOptions:
     splat: OptionalPath = None
     """The same as a .ply for FIELD."""
     prompt: tyro.conf.OmitArgPrefixes[PromptOptions] = PromptOptions()
+    every: Annotated[bool, tyro.conf.arg(name="all")] = False
+    """Select every object at once, without prompts: one .ply an object, and the whole scene with labels."""
     compared: Compared = None
     """Which features are compared: indep (default), what surfaces are; dep, what they reflect to the photo's camera;
     total, both."""
@@ -85,6 +87,14 @@ class SegmentOptions:
         return self.splat is not None or (self.given.suffix.lower() == ".ply" and self.data is not None)
 
     @property
+    def given_source(self) -> Source:
+        """The same, and what is needed to make a field of it."""
+        return Source(
+            path=self.given, splat=self.from_splat, data=self.data, transform=self.transform, lifting=self.lifting,
+            compute=self.compute,
+        )  # fmt: skip
+
+    @property
     def alone(self) -> bool:
         """Whether only the object is written."""
         return self.output.suffix.lower() == ".ply"
@@ -97,7 +107,9 @@ def run(options: SegmentOptions, console: Console) -> Summary:
 
     _refuse(options)
     rasterizer = options.compute.rasterizer()
-    field, lifted = _field(options, rasterizer, console)
+    if options.every:
+        return _all(options, rasterizer, console)
+    field, lifted = segmentable(options.given_source, rasterizer, console)
     scene = scene_of(field, options.data, console)
     if scene is None:
         console.note("the photos are not at hand: prompts are in pixels of the drawn view")
@@ -142,8 +154,13 @@ def _refuse(options: SegmentOptions) -> None:
     from featurefields.atomic import refuse_existing
 
     options.history.check()
-    going_on = options.history.goes_on or options.history.combine
-    if not options.prompt.positive and not going_on:
+    if options.every:
+        if options.prompt.given or options.alone or options.history != SessionOptions():
+            raise PromptError(
+                "--all selects every object and writes a folder; it goes without prompts, sessions and an output .ply"
+            )
+        return
+    if not (options.prompt.positive or options.history.goes_on or options.history.combine):
         raise PromptError(
             "nothing was clicked; say which pixel shows the object with --click X,Y (or --box, --scribble, --mask, "
             "--text)"
@@ -160,27 +177,20 @@ def _refuse(options: SegmentOptions) -> None:
         refuse_existing(folder / name, options.write.overwrite)
 
 
-def _field(
-    options: SegmentOptions, rasterizer: "Rasterizer", console: Console
-) -> "tuple[FeatureField, bool]":
-    """The field, and whether it was made from a splat just now."""
+def _all(options: SegmentOptions, rasterizer: "Rasterizer", console: Console) -> Summary:
+    """Every object at once; a splat is given features first."""
+    from featurefields.files.archive import write_archive
+
+    from .everything import run as run_everything
+
+    overwrite, source = options.write.overwrite, options.given
     if options.from_splat:
-        if options.data is None:
-            raise PromptError(
-                f"{options.given} comes without its photos; say where they are with --data FOLDER"
-            )
-        found = field_of_splat(
-            options.given, options.data, rasterizer=rasterizer, console=console, lifting=options.lifting,
-            device=options.compute.torch_device(), transform=options.transform,
-        )  # fmt: skip
-        return found, True
-    field = load_field(options.given)
-    if not field.about.cameras:
-        raise PromptError(
-            f"{options.given} remembers no views to click in; give a field that `ff fit` wrote from photos, or the "
-            "photos of a .ply with --data"
-        )
-    return field, False
+        field, _ = segmentable(options.given_source, rasterizer, console)
+        source = write_archive(field, options.output / FIELD_FILE, overwrite=overwrite)
+    return run_everything(
+        source, options.output, console, compute=options.compute, data=options.data, overwrite=overwrite,
+        in_world=options.frame_world,
+    )  # fmt: skip
 
 
 def _view(options: SegmentOptions, prompts: "Sequence[Prompt]", field: "FeatureField") -> str:

@@ -1,30 +1,37 @@
 """Sets of pixels.
 
-Letters: h w pixels · p points of a line.
+Letters: h w pixels.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import ceil, floor
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 
 def near_line(
-    centres: Float[Tensor, "h w 2"], points: Sequence[tuple[float, float]], radius: float
+    size: tuple[int, int], points: Sequence[tuple[float, float]], radius: float
 ) -> Bool[Tensor, "h w"]:
-    """The pixels whose centres are within `radius` of the line through `points`; one point is a line, too."""
-    found = torch.zeros(centres.shape[:2], dtype=torch.bool, device=centres.device)
-    line = torch.tensor(points).to(centres)
-    for start, end in pairwise(line if len(line) > 1 else [line[0], line[0]]):
-        low = (torch.minimum(start, end) - radius).floor().long().clamp(min=0).tolist()
-        high = (torch.maximum(start, end) + radius).ceil().long().clamp(min=0).tolist()
-        place = slice(low[1], high[1]), slice(low[0], high[0])
-        along, offset = end - start, centres[place] - start
-        part = ((offset @ along) / along.square().sum().clamp(min=1e-12)).clamp(0, 1)
-        found[place] |= (offset - part[..., None] * along).norm(dim=-1) <= radius
+    """The pixels of a picture (width, height) whose centres are within `radius` of the line through `points`.
+
+    One point is a line, too.
+    """
+    width, height = size
+    found = torch.zeros(height, width, dtype=torch.bool)
+    for (x0, y0), (x1, y1) in pairwise(points if len(points) > 1 else (points[0], points[0])):
+        left, top = max(0, floor(min(x0, x1) - radius)), max(0, floor(min(y0, y1) - radius))
+        right, bottom = min(width, ceil(max(x0, x1) + radius)), min(height, ceil(max(y0, y1) + radius))
+        if right <= left or bottom <= top:
+            continue
+        x = torch.arange(left, right, dtype=torch.float64) + (0.5 - x0)
+        y = torch.arange(top, bottom, dtype=torch.float64)[:, None] + (0.5 - y0)
+        dx, dy = x1 - x0, y1 - y0
+        part = ((x * dx + y * dy) / max(dx * dx + dy * dy, 1e-12)).clamp(0, 1)
+        found[top:bottom, left:right] |= (x - part * dx) ** 2 + (y - part * dy) ** 2 <= radius * radius
     return found
 
 

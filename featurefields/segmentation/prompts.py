@@ -62,7 +62,7 @@ class Click:
 
     def pixels(self, radius_px: float = RADIUS_PX) -> Bool[Tensor, "h w"]:
         """The pixels whose centres are within `radius_px`, at least the one that is clicked."""
-        return near_line(self.camera.pixel_centres(), ((self.x, self.y),), max(radius_px, LEAST_RADIUS_PX))
+        return near_line(self.camera.size, ((self.x, self.y),), max(radius_px, LEAST_RADIUS_PX))
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Scribble:
     def pixels(self, radius_px: float = RADIUS_PX) -> Bool[Tensor, "h w"]:
         """The pixels whose centres are within the stroke's own radius of it."""
         del radius_px
-        return near_line(self.camera.pixel_centres(), self.points, max(self.radius_px, LEAST_RADIUS_PX))
+        return near_line(self.camera.size, self.points, max(self.radius_px, LEAST_RADIUS_PX))
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from featurefields.segmentation.samples import Sample, sample_of
 from featurefields.segmentation.scores import similarity
 from featurefields.segmentation.separation import separating_threshold
 from featurefields.segmentation.text import text_evidence
-from featurefields.segmentation.viewed import Layer, ViewedField, camera_key
+from featurefields.segmentation.viewed import Layer, UnitSpace, ViewedField, camera_key
 from featurefields.selection import Selection
 
 HIGH = 0.9
@@ -133,7 +133,9 @@ def _scored(
         meant = torch.cat([samples[id(one)].meant for one in here])
         against = [samples[id(one)].meant for one in evidence if not one.positive]
         against += [samples[id(one)].beside for one in here]
-        scores.append(similarity(features, meant, torch.cat(against), space))
+        units = viewed.units(config.field, features, space, centred=config.centred)
+        unit = UnitSpace(units.new_zeros(units.shape[1]), 0.0)
+        scores.append(similarity(units, space.units(meant), space.units(torch.cat(against)), unit))
         for one in here:
             seeds[one.rows[samples[id(one)].seeds]] = True
     return torch.stack(scores).amax(0), seeds

@@ -4,6 +4,7 @@ Letters: n Gaussians · d feature dimension · h w pixels.
 """
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -29,6 +30,17 @@ FAINT = 0.25
 """Reflections count as alike only where they are not much weaker than this part of the prompted ones."""
 
 
+@dataclass(frozen=True)
+class UnitSpace(CosineSpace):
+    """The space of vectors that have unit length already: nothing is calculated again for every comparison."""
+
+    def embed(self, stored: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
+        return stored
+
+    def units(self, stored: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
+        return stored
+
+
 class ViewedField:
     """A field, what draws it, and a memory of frozen views, their visibility and view-dependent features.
 
@@ -44,6 +56,7 @@ class ViewedField:
         self._views: OrderedDict[bytes, FrozenView] = OrderedDict()
         self._visibility: dict[bytes, Visibility] = {}
         self._layers: OrderedDict[bytes, dict[str, Tensor]] = OrderedDict()
+        self._units: dict[bool, Tensor] = {}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -118,6 +131,16 @@ class ViewedField:
         if layer == "dep":
             return CosineSpace(torch.zeros(dim), FAINT * float(prompted.norm(dim=-1).mean()))
         return CosineSpace.plain(dim) if centred else self.field.about.cosine_space(dim)
+
+    def units(
+        self, layer: Layer, features: Float[Tensor, "n d"], space: CosineSpace, *, centred: bool
+    ) -> Float[Tensor, "n e"]:
+        """Features of a layer as unit vectors of the space that `space` gives; those of "indep" are kept."""
+        if layer != "indep":
+            return space.units(features)
+        if centred not in self._units:
+            self._units[centred] = space.units(features)
+        return self._units[centred]
 
 
 def camera_key(camera: Camera) -> bytes:
