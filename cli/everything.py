@@ -8,9 +8,7 @@ from featurefields.errors import PromptError
 
 from .baking import baked
 from .console import Console, Summary
-from .inputs import load_field
 from .options import ComputeOptions
-from .photos import scene_of
 from .viewpoints import chosen_views, held_out
 
 if TYPE_CHECKING:
@@ -25,27 +23,37 @@ SCENE_FILE, OBJECTS_FOLDER = "scene.ply", "objects"
 OVERLAYS = 4
 
 
+def refuse(output: Path, overwrite: bool) -> None:
+    """Raise `WriteError` when results of an earlier call are in the folder and may not be replaced."""
+    from featurefields.atomic import refuse_existing
+
+    for path in (output / SCENE_FILE, *_objects(output), *output.glob("overlay_*.png")):
+        refuse_existing(path, overwrite)
+
+
 def run(
-    source: Path,
+    field: "FeatureField",
+    scene: "Scene | None",
     output: Path,
     console: Console,
     *,
+    source: Path,
     compute: ComputeOptions,
-    data: Path | None = None,
     overwrite: bool = False,
     in_world: bool = False,
 ) -> Summary:
-    """Find all objects of the field at `source` and write them into the folder `output`.
+    """Find all objects of a field and write them into the folder `output`.
 
     scene.ply with the property "label" and its .labels.json; objects/object_01.ply and on from the largest, each with
     its selection beside it; pictures of the objects over the photos of a few views.
 
     Args:
-        source: whatever `load_field` reads.
+        field: what is looked at, on the CPU.
+        scene: its photos, None when they are gone.
         output: folder for the results.
         console: tells progress.
+        source: what the summary calls the field.
         compute: device and backend.
-        data: folder of the photos, when it is not where the field was fitted.
         overwrite: replace what is there, objects of an earlier call with more objects included.
         in_world: write .ply files in the field's own frame instead of the photos'.
 
@@ -55,19 +63,15 @@ def run(
     """
     import time
 
-    from featurefields.atomic import refuse_existing
-
-    for path in (output / SCENE_FILE, *_objects(output), *output.glob("overlay_*.png")):
-        refuse_existing(path, overwrite)
+    refuse(output, overwrite)
     rasterizer, device = compute.rasterizer(), compute.torch_device()
-    field = load_field(source)
-    scene = scene_of(field, data, console) if field.about.cameras else None
     started = time.perf_counter()
-    labels = find(field.to(device), rasterizer, console)
+    placed = field.to(device)
+    labels = find(placed, rasterizer, console)
     seconds = time.perf_counter() - started
     stale = set(_objects(output))
     paths = _write_splats(field, labels, output, console, overwrite=overwrite, in_world=in_world)
-    paths += _write_overlays(field, labels, output, scene, rasterizer, console, overwrite=overwrite)
+    paths += _write_overlays(placed, labels, output, scene, rasterizer, console, overwrite=overwrite)
     for path in stale - set(paths):
         path.unlink()
     counts = {name: labels.count(number) for number, name in labels.names().items()}
@@ -79,9 +83,8 @@ def run(
         "splats": len(field),
         "seconds": round(seconds, 2),
     }
-    following = [
-        f"ff masks {output / SCENE_FILE} --data {field.about.data or 'PHOTOS'} -o {output / 'masks'}"
-    ]
+    photos = scene.folder if scene is not None else "PHOTOS"
+    following = [f"ff masks {output / SCENE_FILE} --data {photos} -o {output / 'masks'}"]
     return Summary(f"all objects of {source}", rows, paths, following, details={"labels": counts})
 
 
@@ -188,14 +191,12 @@ def _write_overlays(
     paths = []
     with console.progress("drawing overlays", len(names)) as advance:
         for title, name in zip(chosen_views(cameras, names, ()), names, strict=True):
+            camera, image = cameras[name].to(field.splats.means), None
             with torch.no_grad():
-                shares = mask_shares(field, masks, cameras[name], rasterizer=rasterizer)
-                drawn = (
-                    None
-                    if name in pictures
-                    else render(field, cameras[name], rasterizer=rasterizer, heads=("rgb",))
-                )
-            image = pictures[name].image() if drawn is None else drawn["rgb"]["total"]
+                shares = mask_shares(field, masks, camera, rasterizer=rasterizer).cpu()
+                if name not in pictures:
+                    image = render(field, camera, rasterizer=rasterizer, heads=("rgb",))["rgb"]["total"].cpu()
+            image = pictures[name].image() if image is None else image
             picture = labels_over(image.clamp(0, 1), label_picture(shares > 0.5, shares), colours)
             paths.append(write_png(output / f"overlay_{title}.png", picture, overwrite=overwrite))
             advance(1)

@@ -83,10 +83,9 @@ def _explained(
 
 def _mean(values: Float[Tensor, "h w c"], radius: int) -> Float[Tensor, "h w c"]:
     """Means over squares of 2 radius + 1 pixels, as far as they are inside the picture."""
-    pooled = avg_pool2d(
-        values.permute(2, 0, 1)[None], 2 * radius + 1, stride=1, padding=radius, count_include_pad=False
-    )
-    return pooled[0].permute(1, 2, 0)
+    planes, width = values.permute(2, 0, 1)[None], 2 * radius + 1
+    rows = avg_pool2d(planes, (width, 1), 1, (radius, 0), count_include_pad=False)
+    return avg_pool2d(rows, (1, width), 1, (0, radius), count_include_pad=False)[0].permute(1, 2, 0)
 
 
 def _grown(mask: Bool[Tensor, "h w"], radius: int) -> Bool[Tensor, "h w"]:

@@ -31,6 +31,8 @@ REACH = 3.0
 """Neighbours farther apart than this many of their extents do not touch."""
 BENT = 1.2
 """Where surfaces meet at an angle t, the difference of features counts this less the square of the mean |cos t|."""
+BORDERS_AT_ONCE = 1 << 18
+"""Features are compared for so many borders at a time, which bounds memory."""
 SEEN = 1e-3
 """Gaussians that all pictures together show less of, in pixels, keep their object."""
 
@@ -61,7 +63,7 @@ class _Regions:
         parallel: summed |cos| between their surfaces (e).
     """
 
-    sums: NDArray[np.float64]
+    sums: NDArray[np.float32]
     counts: NDArray[np.int64]
     first: NDArray[np.int64]
     second: NDArray[np.int64]
@@ -77,7 +79,7 @@ def everything(field: FeatureField, *, config: EverythingConfig = EverythingConf
         PromptError: the field has no features.
     """
     features = stored_features(field)
-    units = CosineSpace.plain(features.shape[1]).units(features).detach().cpu().double().numpy()
+    units = CosineSpace.plain(features.shape[1]).units(features).detach().cpu().float().numpy()
     least = config.least(len(field))
     regions = _single(field, units)
     region_of = np.arange(len(field))
@@ -126,7 +128,7 @@ def by_size(ids: Int[Tensor, "n"], least: int) -> Int[Tensor, "n"]:
     return numbers[ids]
 
 
-def _single(field: FeatureField, units: NDArray[np.float64]) -> _Regions:
+def _single(field: FeatureField, units: NDArray[np.float32]) -> _Regions:
     """Every Gaussian a region; borders between neighbours that touch."""
     splats, n = field.splats, len(field)
     distance, index = nearest(splats.means, NEIGHBOURS)
@@ -138,7 +140,7 @@ def _single(field: FeatureField, units: NDArray[np.float64]) -> _Regions:
     first, second = key // max(n, 1), key % max(n, 1)
     normals = normalize(_normals(field), dim=-1).detach().cpu().double().numpy()
     parallel = np.abs((normals[first] * normals[second]).sum(-1))
-    return _Regions(units.copy(), np.ones(n, np.int64), first, second, np.ones(len(first)), parallel)
+    return _Regions(units, np.ones(n, np.int64), first, second, np.ones(len(first)), parallel)
 
 
 def _normals(field: FeatureField) -> Float[Tensor, "n 3"]:
@@ -152,19 +154,30 @@ def _most_alike(regions: _Regions, limit: float, least: int) -> NDArray[np.int64
 
     No region is in two of them.
     """
-    length = np.linalg.norm(regions.sums, axis=-1, keepdims=True)
-    means = regions.sums / np.maximum(length, 1e-12)
-    apart = 1.0 - (means[regions.first] * means[regions.second]).sum(-1)
     small = np.minimum(regions.counts[regions.first], regions.counts[regions.second])
     bend = BENT - (regions.parallel / regions.contacts) ** 2
-    difference = apart * bend * np.minimum(1.0, small / least)
-    place = np.empty(len(difference), dtype=np.int64)
-    place[np.argsort(difference, kind="stable")] = np.arange(len(difference))
-    best = np.full(len(regions.counts), len(place))
-    np.minimum.at(best, regions.first, place)
-    np.minimum.at(best, regions.second, place)
-    mutual = (best[regions.first] == place) & (best[regions.second] == place)
+    difference = _apart(regions) * bend * np.minimum(1.0, small / least)
+    border = np.arange(len(difference))
+    lowest = np.full(len(regions.counts), np.inf)
+    for side in (regions.first, regions.second):
+        np.minimum.at(lowest, side, difference)
+    chosen = np.full(len(regions.counts), len(border))  # the first of equally alike neighbours
+    for side in (regions.first, regions.second):
+        among = difference == lowest[side]
+        np.minimum.at(chosen, side[among], border[among])
+    mutual = (chosen[regions.first] == border) & (chosen[regions.second] == border)
     return np.flatnonzero(mutual & (difference < limit))
+
+
+def _apart(regions: _Regions) -> NDArray[np.float64]:
+    """1 - cosine of the mean features on either side of every border (e)."""
+    means = regions.sums / np.maximum(np.linalg.norm(regions.sums, axis=-1, keepdims=True), 1e-12)
+    found = np.empty(len(regions.first))
+    for start in range(0, len(found), BORDERS_AT_ONCE):
+        part = slice(start, start + BORDERS_AT_ONCE)
+        one, other = means[regions.first[part]], means[regions.second[part]]
+        found[part] = 1.0 - np.einsum("ed,ed->e", one, other, dtype=np.float64)
+    return found
 
 
 def _merge(regions: _Regions, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
