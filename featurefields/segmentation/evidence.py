@@ -24,8 +24,8 @@ SURE = 0.5
 MOSTLY = 0.5
 """An area shows a Gaussian when more than this part of what the picture shows of it is inside."""
 
-SEEN = 0.1
-"""Only Gaussians that give at least one pixel this weight are judged by where they show."""
+SEEN = 0.15
+"""Only Gaussians that give at least one pixel this weight are judged by where they show; others may shine through."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +82,12 @@ def evidence_of(prompt: PixelPrompt, viewed: ViewedField, *, radius_px: float) -
     allowed = outside = None
     if not isinstance(prompt, Click):
         inside, seen = _shown_inside(gathered[:, 0], prompt, viewed)
+        clear = (inside & seen)[rows]
         if bool(
-            (inside & seen).any()
-        ):  # else it is smaller than what it shows: a thin stroke over large Gaussians
-            seeds = (inside & seen)[rows]
-        sure = seeds & (inside & seen)[rows] & (not isinstance(prompt, Box))
+            clear.any()
+        ):  # else the area is smaller than what it shows: a thin stroke over large Gaussians
+            seeds = clear
+        sure = clear & (not isinstance(prompt, Box))
         if around and prompt.positive:
             outside = seen & ~inside
             allowed = ~outside & _in_frustum(prompt, viewed)
@@ -109,7 +110,7 @@ def evidence_of(prompt: PixelPrompt, viewed: ViewedField, *, radius_px: float) -
 def _shown_inside(
     gathered: Float[Tensor, "n"], prompt: PixelPrompt, viewed: ViewedField
 ) -> tuple[Bool[Tensor, "n"], Bool[Tensor, "n"]]:
-    """Which Gaussians show mostly inside the prompt's pixels, and which the picture shows at all."""
+    """Which Gaussians show mostly inside the prompt's pixels, and which the picture shows clearly."""
     visibility = viewed.visibility(prompt.camera)
     return gathered > MOSTLY * visibility.total, visibility.peak >= SEEN
 

@@ -58,7 +58,7 @@ class Hierarchy:
         """What a prompt shows of every smallest region (r), from its shares of Gaussians."""
         count = self.tree.leaves
         leaves = self.leaf[rows].cpu()
-        return torch.bincount(leaves, weights=share.double().cpu(), minlength=count).numpy()
+        return torch.bincount(leaves, weights=share.double().cpu(), minlength=count).double().numpy()
 
     def chain(self, node: int) -> list[int]:
         """A node and its ancestors, up to a root."""

@@ -33,11 +33,12 @@ class Sample:
 def sample_of(evidence: Evidence, features: Float[Tensor, "n d"], space: CosineSpace) -> Sample:
     """The prototypes of one prompt, among the features of all Gaussians."""
     shown = features[evidence.rows]
+    exact = evidence.prototypes > 1 and bool(evidence.sure.any())  # what shines through an area is not meant
+    share = evidence.share * evidence.sure if exact else evidence.share
     if evidence.ring is None:
-        meant = prototypes(shown, evidence.share, space, most=evidence.prototypes)
+        meant = prototypes(shown, share, space, most=evidence.prototypes)
         return Sample(meant, shown[:0], evidence.seeds)
-    exact = bool(evidence.sure.any())
-    own = evidence.share > 0 if exact else boxed(shown, evidence.share, evidence.ring, space)
+    own = evidence.sure if exact else boxed(shown, evidence.share, evidence.ring, space)
     meant = prototypes(shown, evidence.share * own, space)
     around = evidence.ring + evidence.share * ~own
     beside = prototypes(shown, around, space) if bool((around > 0).any()) else shown[:0]
