@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .console import Console
-from .matter import InsteadOf
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -113,11 +112,10 @@ def single_field(
     cache: Path | None,
 ) -> "FeatureField":
     """The baseline "DFF": features lifted as one weighted mean, compressed with the field's own basis."""
+    from featurefields.lifting.pictures import feature_pictures
     from featurefields.lifting.uplift import uplift_mean
     from featurefields.vision.cache import extract_features
     from featurefields.vision.compress import FeatureBasis
-
-    from .features import feature_pictures
 
     mean, basis = field.about.feature_mean, field.about.feature_basis
     encoder = None if mean is None or basis is None else FeatureBasis(mean, basis)
@@ -141,6 +139,7 @@ def extracted_from(
     """Features of the held-out views' photos, or of their picture `layer`, at every pixel; None where there is none."""
     from functools import partial
 
+    from featurefields.lifting.matter import InsteadOf
     from featurefields.vision.cache import extract_features
     from featurefields.vision.grids import upsample
 

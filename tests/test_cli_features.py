@@ -16,6 +16,7 @@ from featurefields.files.archive import read_archive
 from featurefields.heads.deferred import DeferredHead
 from featurefields.heads.direct import DirectHead
 from featurefields.heads.directional import DirectionalHead
+from featurefields.lifting.pictures import feature_pictures, segments_of
 from featurefields.raster import choose_rasterizer
 from featurefields.readers import read_scene
 from featurefields.scene import Scene
@@ -23,7 +24,7 @@ from featurefields.vision.cache import extract_features
 from featurefields.vision.select import choose_extractor
 from featurefields_cli import main
 from featurefields_cli.console import Console
-from featurefields_cli.features import FeatureOptions, feature_pictures, lift_features, segments_of
+from featurefields_cli.features import FeatureOptions, lift_features
 from featurefields_cli.held_out import measured_on
 from featurefields_cli.options import parse_size
 
@@ -153,7 +154,7 @@ class TestSolvers:
         usual = lift(solver=solver, budget="4GB")
         tight = lift(solver=solver, budget="10KB", console=Console())
         told = capsys.readouterr().err
-        assert "more than --budget 10KB has left; no view is kept between passes" in told
+        assert "more than the memory budget of 0.01 MB has left; no view is kept between passes" in told
         assert f"lifting features ({solver})" in told
         for name, column in usual.splats.columns.items():
             assert torch.allclose(tight.splats.columns[name], column, atol=2e-3)
