@@ -54,6 +54,18 @@ def write_archive(field: FeatureField, path: str | Path, *, overwrite: bool = Fa
     """
     path = Path(path)
     refuse_existing(path, overwrite)
+    tensors, header = packed(field, path)
+    return write_container(path, tensors, header, kind=KIND, overwrite=overwrite)
+
+
+def packed(
+    field: FeatureField, path: str | Path = "the field"
+) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """Tensors and JSON-able header that `unpacked` makes the field of again: what an archive holds.
+
+    Raises:
+        WriteError: the field could not be read back; `path` is named as what was to be written.
+    """
     fault = _misfit(field.splats.tensors()) or _fault(field.splats, field.heads)
     if fault:
         raise WriteError(f"cannot write {path}: {fault}; nothing was written")
@@ -67,8 +79,7 @@ def write_archive(field: FeatureField, path: str | Path, *, overwrite: bool = Fa
         "about": about,
         "conventions": CONVENTIONS,
     }
-    stored = {name: _single(tensor) for name, tensor in (tensors | about_tensors).items()}
-    return write_container(path, stored, header, kind=KIND, overwrite=overwrite)
+    return {name: _single(tensor) for name, tensor in (tensors | about_tensors).items()}, header
 
 
 def read_archive(path: str | Path) -> FeatureField:
@@ -81,7 +92,12 @@ def read_archive(path: str | Path) -> FeatureField:
     path = Path(path)
     if path.is_dir():
         path = path / FILE_NAME
-    tensors, header = read_container(path, KIND)
+    return unpacked(*read_container(path, KIND), path)
+
+
+def unpacked(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: str | Path) -> FeatureField:
+    """The field that was `packed`; messages name `path` as where it comes from. Raises as `read_archive`."""
+    path = Path(path)
     with reporting_damage(path, "the table of splats"):
         names = [*GEOMETRY, *(f"columns.{name}" for name in header["columns"])]
         table = {name: tensors[f"splats.{name}"] for name in names}
