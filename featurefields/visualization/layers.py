@@ -13,7 +13,7 @@ from torch import Tensor
 from featurefields.visualization.colours import depth_colours, depth_limits, normal_colours, scalar_colours
 from featurefields.visualization.principal import FeaturePalette, palette_of
 
-COLOURS = ("rgb", "indep", "dep", "tint")
+COLOURS = ("rgb", "indep", "dep", "distant", "near", "tint")
 """Layers that are display colours already."""
 SIGNED = -0.02
 """A colour layer with values below this is a difference, not a colour."""
@@ -52,7 +52,13 @@ class LayerPainter:
 
     @staticmethod
     def fit(views: Sequence[Mapping[str, Tensor]]) -> "LayerPainter":
-        """A painter whose colours suit these views (each as `named_layers` gives it; small pictures do)."""
+        """A painter whose colours suit these views (each as `named_layers` gives it; small pictures do).
+
+        Layers that not every view has (of two fields, for example) are not painted.
+        """
+        views = [
+            {name: view[name] for name in views[0] if all(name in each for each in views)} for view in views
+        ]
         alphas = [view["alpha"][..., 0] for view in views]
         # The palette is that of the whole, or of a part when the whole was not drawn.
         palettes = {}

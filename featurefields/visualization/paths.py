@@ -49,7 +49,7 @@ def orbit(cameras: Sequence[Camera], up: Float[Tensor, "3"] | None, n: int) -> l
     radius = radius.clamp(min=1e-3 * arms.norm(dim=-1).median())
     angles = _angles(torch.atan2(flat @ second, flat @ first), n)
     return [
-        _looking(
+        looking(
             centre + radius * (angle.cos() * first + angle.sin() * second) + height * up, centre, up, like
         )
         for angle in angles
@@ -88,34 +88,50 @@ def encircle(
     path = []
     for angle in torch.arange(n, dtype=torch.float64) * (2 * math.pi / max(n, 1)):
         arm = math.cos(lift) * (angle.cos() * first + angle.sin() * second) + math.sin(lift) * up
-        path.append(_looking(centre + distance * arm, centre, up, like))
+        path.append(looking(centre + distance * arm, centre, up, like))
     return path
 
 
 def interpolate(cameras: Sequence[Camera], n: int) -> list[Camera]:
     """`n` frames flying from the first to the last camera through all between, evenly in their number.
 
+    See `interpolate_at`. Raises `ValueError` without cameras.
+    """
+    return interpolate_at(
+        cameras, torch.linspace(0, max(len(cameras) - 1, 0), n, dtype=torch.float64).tolist()
+    )
+
+
+def interpolate_at(
+    cameras: Sequence[Camera], places: Sequence[float], *, closed: bool = False
+) -> list[Camera]:
+    """Cameras at `places` of a flight through the given ones: at 2.0 the third of them, at 2.5 half way to the next.
+
     Positions follow a Catmull-Rom spline, turns the shortest arcs, lenses go linearly; the picture size is
-    the first camera's.
+    the first camera's. With `closed` the flight goes on from the last camera to the first, which is at v again.
 
     Raises:
         ValueError: no cameras.
     """
     if not cameras:
         raise ValueError("interpolate needs at least one camera; there is none")
-    size = cameras[0].size
+    size, count = cameras[0].size, len(cameras)
     same = [camera.to("cpu").resized(size) for camera in cameras]
     poses = torch.stack([camera.world_from_camera for camera in same])
     quats, positions = quat_from_matrix(poses[:, :3, :3]), poses[:, :3, 3]
+    last = count if closed else count - 1
     path = []
-    for place in torch.linspace(0, len(same) - 1, n, dtype=torch.float64).tolist():
-        index = min(int(place), max(len(same) - 2, 0))
-        after, t = min(index + 1, len(same) - 1), place - index
+    for place in places:
+        place = min(max(place, 0.0), float(last))
+        index = min(int(place), max(last - 1, 0))
+        before, after = (_numbered(i, count, closed) for i in (index, index + 1))
+        t = place - index
+        around = torch.stack([positions[_numbered(index + step, count, closed)] for step in (-1, 0, 1, 2)])
         pose = torch.eye(4).to(poses)
-        pose[:3, :3] = matrix_from_quat(_slerp(quats[index], quats[after], t))
-        pose[:3, 3] = _catmull_rom(positions, index, t)
-        focal = torch.lerp(same[index].focal_px, same[after].focal_px, t)
-        centre = torch.lerp(same[index].centre_px, same[after].centre_px, t)
+        pose[:3, :3] = matrix_from_quat(_slerp(quats[before], quats[after], t))
+        pose[:3, 3] = _catmull_rom(around, t)
+        focal = torch.lerp(same[before].focal_px, same[after].focal_px, t)
+        centre = torch.lerp(same[before].centre_px, same[after].centre_px, t)
         path.append(Camera(pose, focal, centre, size))
     return path
 
@@ -156,7 +172,7 @@ def _angles(seen: Float[Tensor, "v"], n: int) -> Float[Tensor, "n"]:
     return start + half + half.clamp(min=SMALLEST_SWING) * turns.sin()
 
 
-def _looking(
+def looking(
     position: Float[Tensor, "3"], target: Float[Tensor, "3"], up: Float[Tensor, "3"], like: Camera
 ) -> Camera:
     """A camera at `position` looking at `target` upright, with the lens of `like` (centred)."""
@@ -189,10 +205,14 @@ def _slerp(a: Float[Tensor, "4"], b: Float[Tensor, "4"], t: float) -> Float[Tens
     return (math.sin((1 - t) * angle) * a + math.sin(t * angle) * b) / math.sin(angle)
 
 
-def _catmull_rom(points: Float[Tensor, "v 3"], index: int, t: float) -> Float[Tensor, "3"]:
-    """The uniform Catmull-Rom spline at fraction `t` after point `index`; end points are repeated."""
-    last = len(points) - 1
-    p0, p1, p2, p3 = (points[min(max(i, 0), last)] for i in range(index - 1, index + 3))
+def _numbered(index: int, count: int, closed: bool) -> int:
+    """`index` brought into 0..count-1: round and round, or held at the ends."""
+    return index % count if closed else min(max(index, 0), count - 1)
+
+
+def _catmull_rom(points: Float[Tensor, "4 3"], t: float) -> Float[Tensor, "3"]:
+    """The uniform Catmull-Rom spline at fraction `t` between the second and the third of four points."""
+    p0, p1, p2, p3 = points
     return 0.5 * (
         2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3
     )
