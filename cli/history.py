@@ -1,6 +1,6 @@
 """The session that `ff segment` goes on with: prompts of earlier commands, kept selections."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -66,6 +66,7 @@ class Settings:
     field: Literal["indep", "total", "dep"] | None
     threshold: float | None
     everywhere: bool
+    candidate: int | None
 
 
 def open_session(
@@ -82,6 +83,7 @@ def open_session(
         PromptError: it belongs to another field, or has fewer steps than are to be taken back.
     """
     from featurefields.files.session import read_session
+    from featurefields.segmentation.select import SelectConfig
     from featurefields.segmentation.session import Session
 
     if options.session is not None and options.goes_on:
@@ -96,11 +98,14 @@ def open_session(
     if options.clear:
         session.clear()
     config = session.config
-    session.config = replace(
-        config,
+    chosen = {} if settings.candidate is None else {"candidate": settings.candidate}
+    session.config = SelectConfig(  # which candidate it was before means nothing after other prompts
         field=settings.field or config.field,
         threshold=config.threshold if settings.threshold is None else settings.threshold,
         connected=config.connected and not settings.everywhere,
+        centred=config.centred,
+        radius_px=config.radius_px,
+        **chosen,
     )
     return session
 

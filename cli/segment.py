@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,10 +14,19 @@ from .console import Console, Summary
 from .features import FeatureOptions
 from .history import SessionOptions, Settings, go_on, open_session, reflections, text_tower
 from .inputs import FIELD_FILE
-from .options import ComputeOptions, Decimal, OptionalPath, Output, ReportOptions, WriteOptions
+from .options import ComputeOptions, Decimal, Number, OptionalPath, Output, ReportOptions, WriteOptions
 from .photos import scene_of
 from .prompts import PromptOptions, prompts_of
-from .selected import OBJECT, REST, SELECTION_FILE, overlay_views, write_parts_of, write_selection_results
+from .selected import (
+    OBJECT,
+    REST,
+    SELECTION_FILE,
+    candidates_of,
+    overlay_views,
+    threshold_of,
+    write_parts_of,
+    write_selection_results,
+)
 from .sources import Source, segmentable
 from .viewpoints import view_name
 
@@ -54,8 +63,11 @@ class SegmentOptions:
     compared: Compared = None
     """Which features are compared: indep (default), what surfaces are; dep, what they reflect to the photo's camera;
     total, both."""
+    candidate: Number = None
+    """Which of the selections that the prompts may mean (a part, the object, a group), the likeliest being 1; the
+    summary lists them."""
     threshold: Decimal = None
-    """Least similarity (cosine) with what was prompted; found automatically when not given."""
+    """Least similarity (cosine) with what was prompted, instead of candidates."""
     everywhere: bool = False
     """Also select what is alike but not connected to a prompt."""
     history: tyro.conf.OmitArgPrefixes[SessionOptions] = SessionOptions()
@@ -120,7 +132,12 @@ def run(options: SegmentOptions, console: Console) -> Summary:
             refuse_existing(options.output / name, options.write.overwrite)
     device = options.compute.torch_device()
     text = text_tower(prompts, options.history, options.lifting.features, device, console)
-    settings = Settings(field=options.compared, threshold=options.threshold, everywhere=options.everywhere)
+    settings = Settings(
+        field=options.compared,
+        threshold=options.threshold,
+        everywhere=options.everywhere,
+        candidate=options.candidate,
+    )
     session = open_session(options.history, settings, field.to(device), rasterizer, text)
     started = time.perf_counter()
     go_on(session, prompts, options.history, field)
@@ -141,7 +158,8 @@ def run(options: SegmentOptions, console: Console) -> Summary:
         "features": session.config.field,
         "splats selected": selection.count,
         "of": len(field),
-        "threshold": _threshold(selection),
+        "candidates": candidates_of(selection),
+        "threshold": threshold_of(selection),
         "selecting ms": round(1000 * seconds),
     }
     return Summary(
@@ -181,16 +199,21 @@ def _all(options: SegmentOptions, rasterizer: "Rasterizer", console: Console) ->
     """Every object at once; a splat is given features first."""
     from featurefields.files.archive import write_archive
 
+    from .everything import refuse
     from .everything import run as run_everything
 
-    overwrite, source = options.write.overwrite, options.given
-    if options.from_splat:
-        field, _ = segmentable(options.given_source, rasterizer, console)
-        source = write_archive(field, options.output / FIELD_FILE, overwrite=overwrite)
-    return run_everything(
-        source, options.output, console, compute=options.compute, data=options.data, overwrite=overwrite,
+    overwrite = options.write.overwrite
+    refuse(options.output, overwrite)
+    field, lifted = segmentable(options.given_source, rasterizer, console, needs_views=False)
+    scene = scene_of(field, options.data, console) if field.about.cameras else None
+    found = run_everything(
+        field, scene, options.output, console, source=options.given, compute=options.compute, overwrite=overwrite,
         in_world=options.frame_world,
     )  # fmt: skip
+    if not lifted:
+        return found
+    archive = write_archive(field, options.output / FIELD_FILE, overwrite=overwrite)
+    return replace(found, paths=[*found.paths, archive])
 
 
 def _view(options: SegmentOptions, prompts: "Sequence[Prompt]", field: "FeatureField") -> str:
@@ -243,12 +266,6 @@ def _write(
     if lifted:
         paths.append(write_archive(field, options.output / FIELD_FILE, overwrite=overwrite))
     return paths
-
-
-def _threshold(selection: "Selection") -> float | None:
-    """The threshold that prompts led to; None for what was combined."""
-    threshold = selection.how.get("threshold")
-    return round(threshold, 3) if isinstance(threshold, float) else None
 
 
 def _next(options: SegmentOptions, paths: "Sequence[Path]", lifted: bool) -> list[str]:

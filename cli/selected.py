@@ -108,3 +108,18 @@ def overlay_of(
         image = drawn["rgb"]["total"]
     mask = mask_share(field, selection.mask, field.about.cameras[view], rasterizer=rasterizer) > 0.5
     return overlay(image.clamp(0, 1), mask, (1.0, 0.55, 0.0))
+
+
+def threshold_of(selection: "Selection") -> float | None:
+    """The threshold that prompts led to; None where something else decided."""
+    threshold = selection.how.get("threshold")
+    return round(threshold, 3) if isinstance(threshold, float) else None
+
+
+def candidates_of(selection: "Selection") -> list[str]:
+    """What prompts may mean, in words; nothing where there was no choice."""
+    told = selection.how.get("candidates")
+    return [
+        f"{number}: {one['share']:.2%} of what is seen ({one['confidence']:.0%} sure)"
+        for number, one in enumerate(told if isinstance(told, list) else [], start=1)
+    ]

@@ -38,11 +38,13 @@ class Source:
     compute: ComputeOptions
 
 
-def segmentable(source: Source, rasterizer: "Rasterizer", console: Console) -> "tuple[FeatureField, bool]":
+def segmentable(
+    source: Source, rasterizer: "Rasterizer", console: Console, *, needs_views: bool = True
+) -> "tuple[FeatureField, bool]":
     """A field to point at, and whether it was made from a splat just now.
 
     Raises:
-        PromptError: the photos of a splat were not named, or the field remembers no views.
+        PromptError: the photos of a splat were not named, or the field remembers no views and needs some.
         FeatureFieldsError: what `load_field` and `field_of_splat` raise.
     """
     if source.splat:
@@ -56,7 +58,7 @@ def segmentable(source: Source, rasterizer: "Rasterizer", console: Console) -> "
         )  # fmt: skip
         return field, True
     field = load_field(source.path)
-    if not field.about.cameras:
+    if needs_views and not field.about.cameras:
         raise PromptError(
             f"{source.path} remembers no views to click in; give a field that `ff fit` wrote from photos, or the "
             "photos of a .ply with --data"
