@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from featurefields.scene import Scene
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
-LONGEST_PX_CPU, LONGEST_PX_GPU = 1000, 1600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +137,10 @@ def run(options: FitOptions, console: Console) -> Summary:
 
 def suitable_downscale(scene: "Scene", device: str) -> float:
     """Factor that brings the largest photo's longer side to what the device fits in minutes; 1 when it is smaller."""
+    from featurefields.fitting.photos import longest_px
+
     longest = max(max(view.camera.size) for view in scene.views)
-    return max(1.0, longest / (LONGEST_PX_CPU if device == "cpu" else LONGEST_PX_GPU))
+    return max(1.0, longest / longest_px(device))
 
 
 def fit_appearance(

@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from hashlib import sha256
@@ -107,10 +107,9 @@ def run_fit(
         raise
 
 
-def finished_field(fit: AppearanceFit, scene: Scene, notes: dict[str, object]) -> FeatureField:
-    """The fitted field, on the CPU, with where it comes from."""
-    head = fit.head.cpu()
-    about = About(
+def about_fit(fit: AppearanceFit, scene: Scene, notes: Mapping[str, object]) -> About:
+    """Where the field of a fit, at its end or not, comes from."""
+    return About(
         scene=scene.name,
         data=str(scene.folder.resolve()),
         world_from_capture=scene.world_from_capture,
@@ -122,4 +121,9 @@ def finished_field(fit: AppearanceFit, scene: Scene, notes: dict[str, object]) -
             **notes,
         },
     )
-    return FeatureField(fit.splats.detach().to("cpu"), {"rgb": head.eval()}, about)
+
+
+def finished_field(fit: AppearanceFit, scene: Scene, notes: Mapping[str, object]) -> FeatureField:
+    """The fitted field, on the CPU, with where it comes from."""
+    head = fit.head.cpu()
+    return FeatureField(fit.splats.detach().to("cpu"), {"rgb": head.eval()}, about_fit(fit, scene, notes))

@@ -12,6 +12,14 @@ from torch import Tensor
 from featurefields.camera import Camera
 from featurefields.scene import View
 
+LONGEST_PX_CPU, LONGEST_PX_GPU = 1000, 1600
+"""Longer sides of photos that are fitted in minutes."""
+
+
+def longest_px(device: torch.device | str) -> int:
+    """To how many pixels along the longer side photos are reduced where nobody says otherwise."""
+    return LONGEST_PX_CPU if torch.device(device).type == "cpu" else LONGEST_PX_GPU
+
 
 @dataclass(frozen=True)
 class Photo:

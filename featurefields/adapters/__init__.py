@@ -1,0 +1,1 @@
+"""Other programs' frames around this one's parts."""
