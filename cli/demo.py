@@ -51,7 +51,7 @@ def run(options: DemoOptions, console: Console) -> Summary:
     from featurefields.vision.select import choose_extractor
     from featurefields_assets import demo_scene
 
-    from .edit import apply_all, write_edited
+    from .edited import apply_all, write_edited
     from .features import FeatureOptions, lift_features
     from .fit import fit_appearance, write_result
     from .photos import click_of

@@ -8,7 +8,7 @@ for; the same list on the same base gives the same field bit for bit.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from dataclasses import field as attribute
 
 import torch
@@ -42,6 +42,16 @@ class Step:
     who: Bool[Tensor, "i"] | None = None
     name: str = ""
 
+    @property
+    def words(self) -> str:
+        """The step for people: its kind, what is not as usual, and of what."""
+        usual = {entry.name: entry.default for entry in fields(self.edit)}
+        told = [
+            f"{name} {_shown(value)}" for name, value in asdict(self.edit).items() if value != usual[name]
+        ]
+        of = [] if self.who is None else [f"of {self.name or 'a selection'}"]
+        return " ".join([self.edit.kind, *told, *of])
+
 
 @dataclass(frozen=True, eq=False)
 class Edited:
@@ -67,10 +77,10 @@ class Edited:
         identities = torch.arange(len(base), device=base.splats.means.device)
         return Edited(base, identities, len(base), base.fingerprint())
 
-    def rows(self, step: Step) -> Bool[Tensor, "n"]:
-        """Which rows a step is meant for."""
+    def rows(self, who: Bool[Tensor, "i"] | None) -> Bool[Tensor, "n"]:
+        """Which rows have these identities; None: all."""
         everyone = torch.ones_like(self.identities, dtype=torch.bool)
-        return everyone if step.who is None else self._known(step.who)[self.identities]
+        return everyone if who is None else self._known(who)[self.identities]
 
     def who(self, rows: Bool[Tensor, "n"]) -> Bool[Tensor, "i"]:
         """Identities of rows."""
@@ -88,7 +98,7 @@ class Edited:
         if len(mask) == len(self.field) and selection.field_id == self.field.fingerprint():
             return mask
         if selection.field_id == self.base_id:
-            return self._known(mask)[self.identities]
+            return self.rows(mask)
         selection.check(self.field)
         raise AssertionError("a selection of this field was not recognised")
 
@@ -102,7 +112,7 @@ class Edited:
 
     def after(self, step: Step) -> "Edited":
         """The field after one more step. Raises `PromptError` as `apply` does."""
-        mask = self.rows(step)
+        mask = self.rows(step.who)
         marked = self.field.with_splats(self.field.splats.with_columns(**{IDENTITY: self.identities}))
         changed = apply(step.edit, marked, mask)
         identities = changed.splats.columns[IDENTITY].clone()
@@ -114,6 +124,10 @@ class Edited:
         told = {"edit": type(step.edit).__name__, **asdict(step.edit), "splats": int(mask.sum())}
         done = _noted(changed.with_splats(changed.splats.without_columns(IDENTITY)), told)
         return Edited(done, identities, self.born + added, self.base_id, copies)
+
+    def to(self, device: torch.device | str) -> "Edited":
+        """The same on another device."""
+        return replace(self, field=self.field.to(device), identities=self.identities.to(device))
 
     def _known(self, who: Tensor) -> Bool[Tensor, "i"]:
         """`who` with one entry for every identity given so far."""
@@ -202,6 +216,12 @@ def step_of(
         mask = mask | residue(edited.field, mask, rasterizer=rasterizer)
         edit = Delete()
     return Step(edit, None if mask is None else edited.who(mask), name)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(_shown, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _noted(changed: FeatureField, told: Mapping[str, object]) -> FeatureField:

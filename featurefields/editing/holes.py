@@ -21,8 +21,9 @@ TOUCHED = 0.1
 """Share of a pixel from which on what is gone was there."""
 SOLID = 0.5
 """Share of a pixel from which on what is behind fills it."""
-SEEN_PX = 1.0
-"""Visible weight, pixels over all views, from which on a Gaussian was seen before."""
+KNOWN = 0.2
+"""Of what the views show of a Gaussian now, so much must have been seen before for it to be known: the inside of a
+thing, and what it stood on, are guesses that no photo ever corrected."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Holes:
         before: the Gaussians as they were.
         gone: which of them are not there any more: taken out, hidden or moved away.
         after: the Gaussians as they are.
-        known: which of these some view showed before; what was put there by an edit counts.
+        known: which of these the views showed before; what an edit put there counts.
     """
 
     before: Splats
@@ -71,12 +72,13 @@ class Holes:
         stayed = (after.means[old] == places).all(-1) & ~hidden_rows(after)[old]
         there[edited.identities[old][stayed]] = True
         gone = ~there & ~hidden_rows(before)
-        seen = before.means.new_zeros(len(base))
+        seen, shown = before.means.new_zeros(len(before)), after.means.new_zeros(len(after))
         for camera in cameras:
-            ones = torch.ones(camera.height, camera.width, 1).to(before.means)
-            seen += rasterizer.gather(before, ones, camera.to(before.means), RasterConfig())[:, 0]
+            ones, camera = torch.ones(camera.height, camera.width, 1).to(seen), camera.to(seen)
+            seen += rasterizer.gather(before, ones, camera, RasterConfig())[:, 0]
+            shown += rasterizer.gather(after, ones, camera, RasterConfig())[:, 0]
         known = torch.ones(len(after), dtype=torch.bool, device=seen.device)
-        known[old] = (seen[edited.identities[old]] >= SEEN_PX) | ~stayed
+        known[old] = (seen[edited.identities[old]] >= KNOWN * shown[old]) | ~stayed
         return Holes(before, gone, after, known)
 
     @torch.no_grad()
