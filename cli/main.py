@@ -35,10 +35,10 @@ COMMANDS = {
     "edit": (".edit", "recolour, remove or roughen what is selected, without loss"),
     "eval": (".eval", "measure a field against its photos and, where there is any, ground truth"),
     "bench": (".bench", "measure segmentation: public protocols and a simulated user"),
-    "render": (".render", "draw views and layers of a field to PNG files"),
+    "render": (".render", "draw views and layers of a field to PNG files or videos; compare two"),
     "masks": (".masks", "draw selections as masks of the photos: PNG and COCO JSON"),
     "labels": (".labels", "number a .ply's splats by object; give an edited .ply its numbers back"),
-    "export": (".export", "write a field, or a part of it, as an ordinary 3DGS .ply"),
+    "export": (".export", "write a field, or a part of it, as splats, points or a mesh"),
     "info": (".info", "say what a field, .ply, selection or folder of photos holds"),
 }
 """Command name → (module of this package, one line for `ff --help`)."""

@@ -1,0 +1,1 @@
+"""Surfaces of what the Gaussians show: depth from single views, meshes and points from many."""
