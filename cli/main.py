@@ -62,6 +62,7 @@ def overview() -> str:
             *lines,
             "",
             "`ff COMMAND --help` explains a command; every command takes --json; see also `ff --version`.",
+            "In the place of a field, `--load-config outputs/…/config.yml` takes that of a nerfstudio run.",
         ]
     )
 
@@ -114,8 +115,14 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
     from featurefields.errors import FeatureFieldsError
 
     from .console import Console
+    from .load_config import with_archive
 
     _settle_process()
+    try:
+        arguments = with_archive(name, arguments)
+    except FeatureFieldsError as error:
+        Console(json="--json" in arguments).error(type(error).__name__, str(error))
+        return 1
     run = import_module(COMMANDS[name][0], __package__).run
     kind = next(iter(inspect.signature(run, eval_str=True).parameters.values())).annotation
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
