@@ -7,6 +7,8 @@ from importlib import import_module
 BENCHMARKS = {
     "quality": "held-out PSNR, single-click segmentation, and removal of reflections against ground truth",
     "raster": "speed of drawing, lifting and frozen geometry against torch and gsplat, as ratios, with a gate",
+    "solvers": "features in closed form against gradient descent of the same model: seconds to the same loss",
+    "memory": "peak memory of lifting features against its budget, for every solver",
     "scaling": "time and memory of the CPU rasterizer against Gaussians, pixels, channels and threads, with plots",
 }
 
