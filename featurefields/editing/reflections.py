@@ -12,13 +12,14 @@ from typing import ClassVar, Literal
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import normalize, relu
+from torch.nn.functional import normalize
 
 from featurefields.editing.interface import (
     Vector,
     apply,
     changed_rows,
     colour_head,
+    luminance,
     not_negative,
     reflecting_head,
     within_unit,
@@ -39,6 +40,8 @@ MOST = 0.9999
 """Gloss and tint come no nearer to 1 than this, so that their logits stay finite."""
 MATTE_LOBE = 0.64
 """Roughness whose lobe is as wide as what lights a matte surface: the mean cosine is that of a cosine lobe, 2/3."""
+COATED, METAL = 0.08, 0.25
+"""What reflects no more than the one at normal incidence is no metal, what reflects more than the other is one."""
 VISIBLE = 1e-4
 """Linear light below this is not added: it would be lost on the way to a logit."""
 
@@ -219,11 +222,12 @@ def _scaled_bands(field: FeatureField, mask: Bool[Tensor, "n"], factor: Float[Te
 def _with_base_colour(
     head: ReflectedHead, field: FeatureField, mask: Bool[Tensor, "n"], strength: float
 ) -> FeatureField:
-    """What the selected mirror beyond the coat of a dielectric, as matter."""
+    """The reflectance of what is metal, as matter."""
     part = field.splats.select(mask)
-    gloss = torch.sigmoid(part.columns["gloss"])
-    reflectance = relu(gloss * (torch.sigmoid(part.columns["tint"]) - DIELECTRIC))
-    added = strength * reflectance * light_on_matter(head, part)
+    reflectance = torch.sigmoid(part.columns["gloss"]) * torch.sigmoid(part.columns["tint"])
+    rise = ((luminance(reflectance) - COATED) / (METAL - COATED)).clamp(0, 1)
+    metallic = rise * rise * (3 - 2 * rise)
+    added = strength * metallic * reflectance * light_on_matter(head, part)
 
     def change(rows: dict[str, Tensor]) -> dict[str, Tensor]:
         matter = logit_from_diffuse(diffuse_from_logit(rows["diffuse"]) + added)
