@@ -21,7 +21,6 @@ from featurefields.maths.rotations import matrix_from_quat
 from featurefields.maths.similarity import Similarity
 from featurefields.splats import Splats, concatenate
 
-FRAMES = ("photos", "world")
 LARGE = 10.0
 """For the centre of a selection no Gaussian counts more than this many median ones."""
 
@@ -37,7 +36,7 @@ class Move:
     """Whose axes and unit: those of the photos' poses (and of exported splats), or the field's own."""
 
     def __post_init__(self) -> None:
-        _check_place(self.by, self.frame, "--move")
+        finite(self.by, "the three numbers of --move")
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Rotate:
 
     def __post_init__(self) -> None:
         finite((self.degrees,), "the degrees of --rotate")
-        _check_place(self.axis, self.frame, "--axis")
+        finite(self.axis, "the three numbers of --axis")
         if math.hypot(*self.axis) == 0:
             raise PromptError("--axis is a direction and may not be 0,0,0")
 
@@ -85,7 +84,7 @@ class Duplicate:
     """What later edits call the copy."""
 
     def __post_init__(self) -> None:
-        _check_place(self.by, self.frame, "--duplicate")
+        finite(self.by, "the three numbers of --duplicate")
         if not self.name.strip():
             raise PromptError("the copy of --duplicate needs a name; give it one")
 
@@ -130,12 +129,6 @@ def centre_of(splats: Splats, mask: Bool[Tensor, "n"]) -> Float[Tensor, "3"]:
     weight = splats.footprints[mask].double()
     weight = weight.clamp(max=LARGE * weight.median().item()) + 1e-30
     return (weight[:, None] * splats.means[mask].double()).sum(0) / weight.sum()
-
-
-def _check_place(vector: Vector, frame: str, what: str) -> None:
-    finite(vector, f"the three numbers of {what}")
-    if frame not in FRAMES:
-        raise PromptError(f"the frame of {what} is photos or world, got '{frame}'")
 
 
 def _translation(by: Vector, frame: Frame, field: FeatureField) -> Similarity:

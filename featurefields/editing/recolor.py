@@ -19,17 +19,18 @@ from featurefields.editing.interface import (
     within_unit,
 )
 from featurefields.editing.reflections import light_on_matter, mirroring
-from featurefields.errors import PromptError
 from featurefields.field import FeatureField
 from featurefields.heads.harmonics import HarmonicsHead
 from featurefields.heads.reflected import ReflectedHead, diffuse_from_logit, logit_from_diffuse
 from featurefields.maths.colour import linear_from_srgb, srgb_from_linear
 from featurefields.maths.harmonics import CONSTANT
+from featurefields.maths.reflections import reflectance_factors
 
-LAYERS = ("indep", "dep", "both", "total")
+FACING = 0.7
+"""Cosine between normal and view that stands for all of them."""
 DARK = 1e-4
 """Means of linear luminance below this count as this much."""
-DARK_DISPLAYED = 0.02
+DARK_DISPLAYED = 0.1
 """The same for display-referred colours of single Gaussians."""
 
 
@@ -41,8 +42,9 @@ class Recolor:
     rgb: Vector
     """The new mean colour, display-referred sRGB in 0..1."""
     layer: Literal["indep", "dep", "both", "total"] = "indep"
-    """What is recoloured: matter; reflections, which keep their brightness; both, each by itself; or the total, so
-    that matter and reflections together have the colour on average (for metals, which have no matter)."""
+    """What is recoloured: matter; reflections, which keep their brightness as far as anything can mirror so much;
+    both, each by itself; or the total, so that matter and reflections together have the colour on average (for metals,
+    which have no matter)."""
     flat: bool = False
     """One colour without shading and texture. Reflections then differ no more between places of the selection, and of
     the total only the colour is left."""
@@ -50,8 +52,6 @@ class Recolor:
     def __post_init__(self) -> None:
         for value in self.rgb:
             within_unit(value, "a colour of --recolor (as a fraction of full)")
-        if self.layer not in LAYERS:
-            raise PromptError(f"--layer is one of {', '.join(LAYERS)}, got '{self.layer}'")
 
 
 @apply.register
@@ -110,7 +110,7 @@ def _total(
     weight: Float[Tensor, "m"],
 ) -> FeatureField:
     """Matter and reflections scaled by one factor each Gaussian, so that both together have the colour on average."""
-    mirrored = luminance(light_on_matter(head, field.splats.select(mask)))
+    light = luminance(light_on_matter(head, field.splats.select(mask)))
 
     def change(rows: dict[str, Tensor]) -> dict[str, Tensor]:
         if edit.flat:
@@ -118,7 +118,8 @@ def _total(
             return blank | {"diffuse": logit_from_diffuse(goal.expand_as(rows["diffuse"]))}
         matter = luminance(diffuse_from_logit(rows["diffuse"]))
         shades, gloss = luminance(torch.sigmoid(rows["tint"])), torch.sigmoid(rows["gloss"])
-        factor = goal / _mean(matter + gloss * shades * mirrored, weight).clamp(min=DARK)
+        share, _ = reflectance_factors(torch.sigmoid(rows["roughness"]), torch.full_like(gloss, FACING))
+        factor = goal / _mean(matter + gloss * shades * share * light, weight).clamp(min=DARK)
         rows = rows | {"near": luminance(rows["near"]).expand_as(rows["near"])} if "near" in rows else rows
         changed = mirroring(rows, factor * shades, gloss, near=factor)
         return changed | {"diffuse": logit_from_diffuse(factor * matter)}
@@ -129,21 +130,29 @@ def _total(
 def _bands(
     edit: Recolor, bands: Float[Tensor, "m k 3"], weight: Float[Tensor, "m"]
 ) -> Float[Tensor, "m k 3"]:
-    """Harmonics recoloured; the bands of the view stand for reflections."""
-    goal = torch.tensor(edit.rgb).to(bands)
-    old = (0.5 + CONSTANT * bands[:, 0]).clamp(0, 1)
-    new, turning = old, luminance(bands[:, 1:])
+    """Harmonics recoloured; the bands of the view stand for reflections.
+
+    What they add to a display-referred colour is taken as the linear light that it is about, for small additions.
+    """
+    goal = linear_from_srgb(torch.tensor(edit.rgb)).to(bands)
+    old = linear_from_srgb((0.5 + CONSTANT * bands[:, 0]).clamp(0, 1))
+    new = old
     if edit.layer != "dep":
-        linear = linear_from_srgb(goal)
-        new = linear.expand_as(old) if edit.flat else _with_mean(linear_from_srgb(old), linear, weight)
-        new = srgb_from_linear(new)
+        new = goal.expand_as(old) if edit.flat else _with_mean(old, goal, weight)
+    constant = bands[:, 0] if edit.layer == "dep" else (srgb_from_linear(new) - 0.5) / CONSTANT
     if edit.layer == "indep":
-        turning = bands[:, 1:]
-    elif edit.flat:
-        turning = torch.zeros_like(bands[:, 1:])
-    elif edit.layer == "total":
-        turning = turning / luminance(old).clamp(min=DARK_DISPLAYED)[:, None] * new[:, None]
+        return torch.cat([constant[:, None], bands[:, 1:]], dim=1)
+    if edit.flat:
+        return torch.cat([constant[:, None], torch.zeros_like(bands[:, 1:])], dim=1)
+    added = luminance(bands[:, 1:] * _slope(old)[:, None])
+    if edit.layer == "total":
+        colours = new / luminance(old).clamp(min=DARK)
     else:
-        turning = turning * (goal / luminance(goal).clamp(min=DARK_DISPLAYED))
-    constant = bands[:, 0] if edit.layer == "dep" else (new - 0.5) / CONSTANT
-    return torch.cat([constant[:, None], turning], dim=1)
+        colours = (goal / luminance(goal).clamp(min=DARK)).expand_as(new)
+    return torch.cat([constant[:, None], added * (colours / _slope(new))[:, None]], dim=1)
+
+
+def _slope(linear: Float[Tensor, "m 3"]) -> Float[Tensor, "m 3"]:
+    """How much linear light a small step of the display-referred value is; for dark colours that of a grey of 0.1."""
+    displayed = srgb_from_linear(linear).clamp(min=DARK_DISPLAYED)
+    return 2.4 / 1.055 * ((displayed + 0.055) / 1.055) ** 1.4

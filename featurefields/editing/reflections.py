@@ -24,7 +24,6 @@ from featurefields.editing.interface import (
     reflecting_head,
     within_unit,
 )
-from featurefields.errors import PromptError
 from featurefields.field import FeatureField
 from featurefields.heads.harmonics import HarmonicsHead
 from featurefields.heads.reflected import (
@@ -59,8 +58,6 @@ class RemoveSpecular:
 
     def __post_init__(self) -> None:
         within_unit(self.strength, "the strength of --remove-specular")
-        if self.metals not in ("black", "base-colour"):
-            raise PromptError(f"--metals is black or base-colour, got '{self.metals}'")
 
 
 @dataclass(frozen=True)
