@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from featurefields.scene import Scene
 
 CLICKS_FILE = "clicks.json"
-LEVELS = tuple(0.04 * step for step in range(25))
-"""Thresholds among which the best one is looked for."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class ObjectClick:
 
 @dataclass(frozen=True)
 class ClickRow:
-    """Mean IoU over held-out views with the automatic threshold, and with the best one for this object.
+    """Mean IoU over held-out views of what a click selects, and of the best among all sizes it can grow to.
 
     NaN where no held-out view shows enough of the object.
     """
@@ -132,25 +130,21 @@ class ClickTrial:
         return RegionRows(tuple(wide), tuple(rows), material_means(rows))
 
     def ious(self, click: ObjectClick, featured: "Callable[[Camera], FeatureField]") -> tuple[float, float]:
-        """Mean IoU with the automatic threshold and with the best; 0 where the click hits nothing."""
+        """Mean IoU of what is selected, and of the best size it can grow to; 0 where the click hits nothing."""
         import torch
 
-        from featurefields.raster import RasterConfig
-        from featurefields.segmentation.grouping import path_scores
-        from featurefields.segmentation.prompts import hit
-        from featurefields.segmentation.select import select
+        from featurefields.segmentation.nested import nested_selections
+        from featurefields.segmentation.select import SelectConfig
 
         prompt = click_of(f"{click.x},{click.y}", click.view, self.field, self.scene)
-        camera = prompt.camera.to(self.field.splats.means)
-        frozen = self.rasterizer.freeze(self.field.splats, camera, RasterConfig())
+        field = featured(prompt.camera.to(self.field.splats.means))
         try:
-            share = hit(frozen, prompt).share
+            selection, nested = nested_selections(
+                field, prompt, rasterizer=self.rasterizer, config=SelectConfig()
+            )
         except PromptError:  # a hole in the reconstruction: the object cannot be clicked
             return 0.0, 0.0
-        selection = select(featured(camera), [prompt], rasterizer=self.rasterizer)
-        reach = path_scores(self.field.splats, selection.score, share >= 0.1 * share.max())
-        masks = torch.stack([selection.mask, *(reach >= level for level in LEVELS)], dim=-1)
-        values = self.mean_ious(masks, click.id)
+        values = self.mean_ious(torch.cat([selection.mask[:, None], nested], dim=-1), click.id)
         return values[0], max(values)
 
     def mean_ious(self, masks: "Tensor", id: int) -> list[float]:

@@ -22,8 +22,8 @@ def chosen_leaves(hierarchy: Hierarchy, chosen: np.ndarray) -> set[int]:
     return {leaf for leaf in range(hierarchy.tree.leaves) if chosen[hierarchy.spans[leaf, 0]]}
 
 
-def grown(hierarchy: Hierarchy, positive: list[int], negative: list[int] = []) -> dict[float, set[int]]:  # noqa: B006
-    heights, rows = growth(hierarchy, positive, negative)
+def grown(hierarchy: Hierarchy, positive: list[int]) -> dict[float, set[int]]:
+    heights, rows = growth(hierarchy, positive)
     return {round(float(h), 3): chosen_leaves(hierarchy, row) for h, row in zip(heights, rows, strict=True)}
 
 
@@ -44,27 +44,8 @@ def test_a_click_grows_through_its_ancestors() -> None:
     }
 
 
-def test_a_negative_click_on_the_larger_side_stops_the_growth() -> None:
-    assert list(grown(known(), [0], [5]).values())[-1] == {0, 1, 2, 3, 4}
-
-
-def test_a_negative_click_on_the_smaller_side_is_a_hole() -> None:
-    rows = grown(known(), [0], [4])
-    assert rows[1.0] == {0, 1, 2, 3} and rows[2.0] == {0, 1, 2, 3, 5}
-
-
-def test_a_negative_click_in_the_same_region_changes_nothing() -> None:
-    assert grown(known(), [0], [0]) == grown(known(), [0])
-
-
 def test_two_clicks_bring_both() -> None:
     assert grown(known(), [0, 5])[0.1] == {0, 1, 5}
-
-
-def test_a_click_beside_a_hole_does_not_fill_it_and_one_inside_does() -> None:
-    assert grown(known(), [0, 3], [2])[0.3] == {0, 1, 3}
-    last = list(grown(known(), [5, 0], [4]).values())[-1]
-    assert 4 not in last and {0, 1, 2, 3, 5} == last
 
 
 def test_the_longest_lasting_selection_is_first_and_confidences_sum_to_one() -> None:

@@ -19,7 +19,7 @@ SAME = 1.15
 """Selections whose sizes differ by less than this factor are the same one."""
 BASE = 0.3
 """Lasting from height a to b counts (b + BASE)^2 - (a + BASE)^2: late merges are between things."""
-TINY, USUAL, LARGE, ALL = 0.0005, 0.005, 0.5, 0.72
+TINY, USUAL, LARGE, ALL = 0.0005, 0.005, 0.5, 0.9
 """Shares of all that the pictures show: selections up to TINY and from ALL on are not what is meant, those between
 USUAL and LARGE may well be."""
 MOST = 4
@@ -43,66 +43,29 @@ class Candidate:
     confidence: float
 
 
-def growth(
-    hierarchy: Hierarchy, positive: Sequence[int], negative: Sequence[int] = ()
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Heights (s), ascending, at which the selection grows, and the regions it has from there on (s r).
+def growth(hierarchy: Hierarchy, leaves: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Heights (s), ascending, at which a selection grows, and the regions it has from there on (s r).
 
-    At a height every positive leaf brings its largest ancestor that is not higher. A negative leaf takes away: where
-    its side of the merge with a positive one is the smaller side, that side is a hole in the selection; where it is
-    the larger one, the positive leaf never grows past that merge.
+    At a height every leaf brings its largest ancestor that is not higher.
     """
     height, spans = hierarchy.tree.height, hierarchy.spans
-    bounds = [_bounded(hierarchy, leaf, negative) for leaf in dict.fromkeys(positive)]
-    heights = np.unique(np.concatenate([height[chain] for chain, _ in bounds]))
+    chains = [hierarchy.chain(leaf) for leaf in dict.fromkeys(leaves)]
+    heights = np.unique(np.concatenate([height[chain] for chain in chains]))
     chosen = np.zeros((len(heights), hierarchy.tree.leaves), bool)
-    for chain, holes in bounds:
+    for chain in chains:
         reached = np.searchsorted(height[chain], heights, side="right") - 1
-        for row, level, last in zip(chosen, heights, reached, strict=True):
-            brought = np.zeros_like(row)
-            brought[slice(*spans[chain[last]])] = True
-            for merge, side in holes:
-                if height[merge] <= level:
-                    brought[slice(*spans[side])] = False
-            row |= brought
+        for row, last in zip(chosen, reached, strict=True):
+            row[slice(*spans[chain[last]])] = True
     return heights, chosen
 
 
-def _bounded(
-    hierarchy: Hierarchy, leaf: int, negative: Sequence[int]
-) -> tuple[list[int], list[tuple[int, int]]]:
-    """The ancestors of a positive leaf that negative ones allow, and holes as (merge, side that is taken away)."""
-    chain, holes = hierarchy.chain(leaf), []
-    for other in negative:
-        place = {node: i for i, node in enumerate(chain)}
-        path = hierarchy.chain(other)
-        side = [node for node in path if node not in place]
-        if not side or len(side) == len(path):  # the same leaf; or they never merge
-            continue
-        merge = path[len(side)]
-        ours = chain[place[merge] - 1]
-        if hierarchy.tree.size[side[-1]] <= hierarchy.tree.size[ours]:
-            holes.append((merge, side[-1]))
-        else:
-            chain = chain[: place[merge]]
-    return chain, holes
-
-
-def candidates(
-    hierarchy: Hierarchy, positive: Sequence[int], negative: Sequence[int] = ()
-) -> tuple[Candidate, ...]:
-    """At least one and at most `MOST` selections with these leaves and without those, the most lasting one first."""
-    heights, chosen = growth(hierarchy, positive, negative)
+def candidates(hierarchy: Hierarchy, leaves: Sequence[int]) -> tuple[Candidate, ...]:
+    """At least one and at most `MOST` selections with these leaves, the most lasting one first."""
+    heights, chosen = growth(hierarchy, leaves)
     total = hierarchy.sizes_in_order.sum()
     share = chosen @ hierarchy.sizes_in_order / total
-    until = np.append(heights[1:], max(heights[-1], hierarchy.tree.height.max()))
-    found = []
-    for i in range(len(share)):
-        j = _last(share, i)
-        lasting = (until[j] + BASE) ** 2 - (heights[i] + BASE) ** 2
-        found.append((lasting * _likely(float(share[j])), i, j))
     picked: list[tuple[float, int, int]] = []
-    for value, i, j in sorted(found, key=lambda one: (-one[0], one[1])):
+    for value, i, j in lasting_steps(heights, share, 1.0, until=float(hierarchy.tree.height.max())):
         if len(picked) < MOST and (not picked or (value > 0 and all(j < a or i > b for _, a, b in picked))):
             picked.append((value, i, j))
     evidence = sum(value for value, _, _ in picked)
@@ -117,12 +80,20 @@ def candidates(
     )
 
 
-def _last(share: NDArray[np.float64], first: int) -> int:
-    """The last step from `first` on through which the size stays the same."""
-    last = first
-    while last + 1 < len(share) and share[first] / SAME <= share[last + 1] <= share[first] * SAME:
-        last += 1
-    return last
+def lasting_steps(
+    heights: NDArray[np.float64], sizes: NDArray[np.float64], total: float, *, until: float | None = None
+) -> list[tuple[float, int, int]]:
+    """How much speaks for a growing selection (heights and sizes: s) at every step, most first.
+
+    (evidence, the step, the last step through which the size stays the same); the last step lasts to `until`.
+    """
+    ends = np.append(heights[1:], heights[-1] if until is None else max(until, heights[-1]))
+    found = []
+    for i in range(len(sizes)):
+        j = int(np.searchsorted(sizes, sizes[i] * SAME, side="right")) - 1
+        lasting = (ends[j] + BASE) ** 2 - (heights[i] + BASE) ** 2
+        found.append((float(lasting) * _likely(float(sizes[j] / total)), i, j))
+    return sorted(found, key=lambda one: (-one[0], one[1]))
 
 
 def _likely(share: float) -> float:

@@ -21,6 +21,9 @@ STRONG = 0.1
 SURE = 0.5
 """Gaussians with at least this part of a click's largest share are what was clicked, whatever they look like."""
 
+SPOT = 0.1
+"""A click is not sure of a Gaussian that its picture shows more than ten times as much of elsewhere."""
+
 MOSTLY = 0.5
 """An area shows a Gaussian when more than this part of what the picture shows of it is inside."""
 
@@ -80,7 +83,9 @@ def evidence_of(prompt: PixelPrompt, viewed: ViewedField, *, radius_px: float) -
     share = shares[:, 0]
     seeds, sure = share >= STRONG * share.max(), share >= SURE * share.max()
     allowed = outside = None
-    if not isinstance(prompt, Click):
+    if isinstance(prompt, Click):
+        sure &= gathered[rows, 0] >= SPOT * viewed.visibility(prompt.camera).total[rows]
+    else:
         inside, seen = _shown_inside(gathered[:, 0], prompt, viewed)
         clear = (inside & seen)[rows]
         if bool(

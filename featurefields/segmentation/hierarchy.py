@@ -150,7 +150,7 @@ def matter_colours(field: FeatureField) -> Float[Tensor, "n 3"]:
     """sRGB of every Gaussian without what depends on the view; grey where the field has no colour."""
     head, means = field.heads.get("rgb"), field.splats.means
     cameras = list(field.about.cameras.values())
-    if head is None or not cameras:
+    if head is None or not cameras or not set(head.reads) <= set(field.splats.columns):
         return torch.full_like(means, 0.5)
     return head.at_gaussians(field.splats, cameras[0].to(means))["indep"][..., :3].clamp(0, 1)
 

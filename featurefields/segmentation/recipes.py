@@ -179,6 +179,5 @@ def config_of(settings: Record) -> SelectConfig:
 OPTIONAL: dict[str, tuple[type, ...]] = {
     "threshold": (float, int, type(None)),
     "radius_px": (float, int),
-    "candidate": (int, type(None)),
 }
 """Settings that may be of several types."""

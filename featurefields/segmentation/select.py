@@ -13,10 +13,12 @@ from torch import Tensor
 from featurefields.errors import PromptError
 from featurefields.field import FeatureField
 from featurefields.raster import Rasterizer
+from featurefields.segmentation.candidates import Candidate
 from featurefields.segmentation.evidence import Evidence, evidence_of
 from featurefields.segmentation.grouping import path_scores, stable_threshold
 from featurefields.segmentation.prompts import RADIUS_PX, Prompt, Text, TextTower
 from featurefields.segmentation.records import VERSION, described
+from featurefields.segmentation.regions import region_candidates
 from featurefields.segmentation.samples import Sample, sample_of
 from featurefields.segmentation.scores import similarity
 from featurefields.segmentation.separation import separating_threshold
@@ -33,7 +35,9 @@ class SelectConfig:
     """From prompts to Gaussians."""
 
     threshold: float | None = None
-    """Least cosine with what was prompted; found from the growth of the selection when not given."""
+    """Least cosine with what was prompted; the regions that last decide when not given."""
+    candidate: int = 1
+    """Which of the selections that prompts may mean, the likeliest being 1."""
     connected: bool = True
     """Keep only what is connected to a prompt."""
     centred: bool = True
@@ -92,14 +96,28 @@ def decide(
     check_positive(prompts)
     field = viewed.field
     allowed = _allowed(evidence, len(field))
-    likeness, seeds = _scored(evidence, viewed, config)
+    likeness, seeds, samples = _scored(evidence, viewed, config)
     score = likeness
     if allowed is not None:
         _check_allowed(prompts, evidence, allowed)
         score, seeds = torch.where(allowed, likeness, likeness.clamp(max=-1.0)), seeds & allowed
-    reach = path_scores(field.splats, score, seeds) if config.connected else score
-    threshold, found_by = _threshold(evidence, viewed, config, likeness, seeds, reach)
-    mask = reach >= threshold
+    groups: tuple[Candidate, ...] = ()
+    threshold, found_by = config.threshold, "given"
+    if _by_regions(evidence, config):
+        camera = None if config.field == "indep" else next(one.camera for one in evidence if one.positive)
+        tree = viewed.hierarchy(config.field, camera)
+        groups = region_candidates(tree, evidence, samples, viewed)
+        if not 1 <= config.candidate <= len(groups):
+            raise PromptError(
+                f"candidate {config.candidate} was asked for, but these prompts leave {len(groups)} (counted from 1); "
+                "choose one of them"
+            )
+        mask, found_by = tree.members(groups[config.candidate - 1].chosen), "regions"
+    else:
+        reach = path_scores(field.splats, score, seeds) if config.connected else score
+        if threshold is None:
+            threshold, found_by = _threshold(evidence, viewed, config, likeness, seeds, reach)
+        mask = reach >= threshold
     if not bool(mask.any()):
         mask = seeds.clone()
     for one in evidence:  # the later prompt has the last word
@@ -107,18 +125,29 @@ def decide(
     if allowed is not None:
         mask &= allowed
     return Selection(
-        mask, score, viewed.fingerprint, _how(prompts, evidence, viewed, config, threshold, found_by)
+        mask, score, viewed.fingerprint, _how(prompts, evidence, viewed, config, threshold, found_by, groups)
+    )
+
+
+def _by_regions(evidence: Sequence[Evidence], config: SelectConfig) -> bool:
+    """Whether the tree of regions says what is meant: not where a likeness is asked for, nor for reflections."""
+    return (
+        config.threshold is None
+        and config.connected
+        and config.field != "dep"
+        and all(one.camera is not None for one in evidence if one.positive)
     )
 
 
 def _scored(
     evidence: Sequence[Evidence], viewed: ViewedField, config: SelectConfig
-) -> tuple[Float[Tensor, "n"], Bool[Tensor, "n"]]:
-    """Every Gaussian's likeness to what is meant, and where the selection grows from.
+) -> tuple[Float[Tensor, "n"], Bool[Tensor, "n"], dict[int, Sample]]:
+    """Every Gaussian's likeness to what is meant, where the selection grows from, and samples by `id` of the evidence.
 
     Features that depend on the view are compared as the camera of each positive prompt sees them; the best counts.
     """
     positives = [one for one in evidence if one.positive]
+    samples: dict[int, Sample] = {}
     tables = {id(one.camera) if config.field != "indep" else 0: one.camera for one in positives}
     scores = []
     seeds = torch.zeros(len(viewed.field), dtype=torch.bool, device=viewed.field.splats.means.device)
@@ -127,7 +156,7 @@ def _scored(
         here = positives if config.field == "indep" else [one for one in positives if one.camera is camera]
         prompted = torch.stack([one.share @ features[one.rows] for one in here])
         space = viewed.space(config.field, prompted, centred=config.centred)
-        samples: dict[int, Sample] = {
+        samples |= {
             id(one): sample_of(one, features, space) for one in evidence if one in here or not one.positive
         }
         meant = torch.cat([samples[id(one)].meant for one in here])
@@ -138,7 +167,7 @@ def _scored(
         scores.append(similarity(units, space.units(meant), space.units(torch.cat(against)), unit))
         for one in here:
             seeds[one.rows[samples[id(one)].seeds]] = True
-    return torch.stack(scores).amax(0), seeds
+    return torch.stack(scores).amax(0), seeds, samples
 
 
 def _threshold(
@@ -149,9 +178,7 @@ def _threshold(
     seeds: Bool[Tensor, "n"],
     reach: Float[Tensor, "n"],
 ) -> tuple[float, str]:
-    """The least score that is selected, and what found it: "given", "picture" or "growth"."""
-    if config.threshold is not None:
-        return config.threshold, "given"
+    """The least score that is selected, and what found it: "picture" or "growth"."""
     low = 0.35 if config.centred or config.field == "dep" else 0.6
     meant, beside = torch.zeros_like(likeness), torch.zeros_like(likeness)
     for one in evidence:
@@ -192,8 +219,9 @@ def _how(
     evidence: Sequence[Evidence],
     viewed: ViewedField,
     config: SelectConfig,
-    threshold: float,
+    threshold: float | None,
     found_by: str,
+    groups: Sequence[Candidate],
 ) -> dict[str, object]:
     """The record of a selection."""
     cameras = viewed.field.about.cameras
@@ -206,7 +234,10 @@ def _how(
         "prompts": told,
         "threshold": threshold,
         "automatic": config.threshold is None,
-        "threshold_found_by": found_by,
+        "found_by": found_by,
+        "candidates": [
+            {"share": round(one.size, 6), "confidence": round(one.confidence, 4)} for one in groups
+        ],
         **settings,
         "version": VERSION,
     }

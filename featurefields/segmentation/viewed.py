@@ -18,10 +18,14 @@ from featurefields.field import FeatureField
 from featurefields.heads import Head
 from featurefields.maths.cosine import CosineSpace
 from featurefields.raster import FROZEN_BYTES, FrozenView, RasterConfig, Rasterizer, Visibility
+from featurefields.segmentation.hierarchy import Hierarchy, hierarchy_of
 from featurefields.segmentation.scores import stored_features
 
 Layer = Literal["indep", "total", "dep"]
 """Which features are compared: what surfaces are, what they show to the prompt's camera, or what they reflect to it."""
+
+LOOKS, LOOK_PX = 24, 256
+"""How many cameras, at most how wide and high, tell how much of every Gaussian can be seen."""
 
 SEEN_KEPT = 4
 """Cameras whose view-dependent features are kept."""
@@ -56,6 +60,7 @@ class ViewedField:
         self._views: OrderedDict[bytes, FrozenView] = OrderedDict()
         self._visibility: dict[bytes, Visibility] = {}
         self._layers: OrderedDict[bytes, dict[str, Tensor]] = OrderedDict()
+        self._hierarchies: OrderedDict[bytes, Hierarchy] = OrderedDict()
         self._units: dict[bool, Tensor] = {}
 
     @cached_property
@@ -89,6 +94,32 @@ class ViewedField:
         if key not in self._visibility:
             self._visibility[key] = view.visibility()
         return self._visibility[key]
+
+    @cached_property
+    def seen(self) -> Float[Tensor, "n"]:
+        """How much the field's cameras show of every Gaussian; how much it can show where there are none."""
+        splats, cameras = self.field.splats, list(self.field.about.cameras.values())
+        if not cameras:
+            return splats.footprints.detach()
+        total = torch.zeros_like(splats.opacity_logits)
+        for camera in cameras[:: -(-len(cameras) // LOOKS)]:
+            width, height = camera.size
+            shrink = min(1.0, LOOK_PX / max(width, height))
+            small = camera.resized((max(1, round(shrink * width)), max(1, round(shrink * height))))
+            view = self.rasterizer.freeze(splats, small.to(splats.means), self.raster_config)
+            total += view.gather(torch.ones_like(view.alpha)[..., None])[:, 0]
+        return total
+
+    def hierarchy(self, layer: Layer, camera: Camera | None) -> Hierarchy:
+        """The tree of regions by features of a layer, as `camera` sees them; "indep" needs no camera."""
+        key = b"" if layer == "indep" or camera is None else camera_key(camera)
+        found = self._hierarchies.pop(key, None)
+        if found is None:
+            found = hierarchy_of(self.field, self.seen, features=self.features(layer, camera))
+        self._hierarchies[key] = found
+        if len(self._hierarchies) > SEEN_KEPT:
+            self._hierarchies.popitem(last=False)
+        return found
 
     @torch.no_grad()
     def features(self, layer: Layer, camera: Camera | None) -> Float[Tensor, "n d"]:

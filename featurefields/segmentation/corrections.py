@@ -1,0 +1,122 @@
+"""Later prompts correct what the first one selected.
+
+Letters: r smallest regions.
+
+Whoever clicks again has seen the selection, so a correction is local. A part that is missing brings the whole to which
+it and the first prompt belong, unless that is far larger; else what it is a lasting part of. A part too much takes away
+in the same way; where it is the larger side of the merge with what was meant, and that is a lasting selection of its
+own, everything on its side goes. Of a spot at a border one knows nothing more than what it shows: only the Gaussians
+that were clicked change, and a region if it is no more than a spot itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featurefields.segmentation.candidates import lasting_steps
+from featurefields.segmentation.hierarchy import Hierarchy
+
+GROW = 5.0
+"""Whole things that a correction brings or takes are at most this many times the selection."""
+CLEAR, SOME = 0.7, 0.3
+"""Shares of the longest lasting selection around a leaf: a part lasts at least as long as the first, a whole and an
+object beside something larger as the second."""
+PART = 0.5
+"""Parts that a correction brings or takes are at most this share of the selection."""
+SPOT = 0.02
+"""A region of at most this share of the selection changes as a whole."""
+
+
+@dataclass(frozen=True)
+class Pointed:
+    """Regions that one prompt points at, and whether they are meant."""
+
+    leaves: Sequence[int]
+    positive: bool
+
+
+def corrected(
+    hierarchy: Hierarchy, chosen: NDArray[np.bool_], first: Sequence[int], later: Sequence[Pointed]
+) -> NDArray[np.bool_]:
+    """The selection (r, in the order of `Hierarchy.spans`) that `first` led to, after `later` prompts, one by one."""
+    spans, chosen = hierarchy.spans, chosen.copy()
+    meant, unwanted = set(first), set()
+    for prompt in later:
+        for leaf in prompt.leaves:
+            if prompt.positive:
+                unwanted.discard(leaf)
+                if not chosen[spans[leaf, 0]]:
+                    _bring(hierarchy, chosen, leaf, first, unwanted)
+                meant.add(leaf)
+            else:
+                meant.discard(leaf)
+                if chosen[spans[leaf, 0]]:
+                    _take(hierarchy, chosen, leaf, meant)
+                unwanted.add(leaf)
+    return chosen
+
+
+def _bring(
+    hierarchy: Hierarchy, chosen: NDArray[np.bool_], leaf: int, first: Sequence[int], unwanted: set[int]
+) -> None:
+    """Add what a positive correction means."""
+    now = hierarchy.sizes_in_order[chosen].sum()
+    chain = [node for node in hierarchy.chain(leaf) if not _holds(hierarchy, node, unwanted)] or [leaf]
+    whole = next((node for node in chain if _holds(hierarchy, node, first)), None)
+    if whole is not None and hierarchy.tree.size[whole] <= GROW * now:
+        path = next(path for path in map(hierarchy.chain, first) if whole in path)
+        if _lasts(hierarchy, path, path.index(whole)):
+            chosen[slice(*hierarchy.spans[whole])] = True
+            return
+    part = _part(hierarchy, chain, now)
+    if part is not None:
+        chosen[slice(*hierarchy.spans[part])] = True
+
+
+def _take(hierarchy: Hierarchy, chosen: NDArray[np.bool_], leaf: int, meant: set[int]) -> None:
+    """Take away what a negative correction means."""
+    now = hierarchy.sizes_in_order[chosen].sum()
+    chain = [node for node in hierarchy.chain(leaf) if not _holds(hierarchy, node, meant)] or [leaf]
+    side, tree = chain[-1], hierarchy.tree
+    merge = int(tree.parent[side])
+    if merge != side and tree.size[side] > tree.size[merge] - tree.size[side]:
+        for other in meant:
+            path = hierarchy.chain(other)
+            if merge in path and _lasts(hierarchy, path, path.index(merge) - 1):
+                chosen[slice(*hierarchy.spans[side])] = False
+                return
+    part = _part(hierarchy, chain, now)
+    if part is not None:
+        chosen[slice(*hierarchy.spans[part])] = False
+
+
+def _part(hierarchy: Hierarchy, chain: Sequence[int], now: float) -> int | None:
+    """What a leaf, the first of `chain`, is a part of: the node that lasts longest among those that are no large
+    share of the selection, whose size is `now`; or another thing, if that is what lasts longest of all.
+
+    None when others of its ancestors last longer, unless the leaf itself is small.
+    """
+    tree, whole = hierarchy.tree, hierarchy.chain(chain[0])
+    sizes = tree.size[whole]
+    steps = lasting_steps(tree.height[whole], sizes, sizes.max())
+    longest = steps[0][0]
+    for place, (value, _, last) in enumerate(steps):
+        most = GROW if place == 0 else PART
+        if last < len(chain) and sizes[last] <= most * now and value >= CLEAR * longest > 0:
+            return chain[last]
+    return chain[0] if sizes[0] <= SPOT * now else None
+
+
+def _lasts(hierarchy: Hierarchy, path: list[int], place: int) -> bool:
+    """Whether the selection that a leaf, the first of `path`, has grown to at a place on it lasts long."""
+    tree = hierarchy.tree
+    steps = lasting_steps(tree.height[path], tree.size[path], tree.size[path].max())
+    here = max((value for value, first, last in steps if first <= place <= last), default=0.0)
+    return here >= SOME * steps[0][0] > 0
+
+
+def _holds(hierarchy: Hierarchy, node: int, leaves: Sequence[int] | set[int]) -> bool:
+    start, stop = hierarchy.spans[node]
+    return any(start <= hierarchy.spans[leaf, 0] < stop for leaf in leaves)

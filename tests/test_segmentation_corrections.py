@@ -1,0 +1,101 @@
+"""Corrections are local, on a tree that is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from featurefields.maths.merging import MergeTree
+from featurefields.segmentation.candidates import candidates
+from featurefields.segmentation.corrections import Pointed, corrected
+from featurefields.segmentation.hierarchy import Hierarchy
+from featurefields.segmentation.regions import assigned
+
+BODY, SHADE, HANDLE, TABLE, SPOT, OTHER = range(6)
+
+
+def scene() -> Hierarchy:
+    """A cup (body and shade join early, the handle late), a table with a spot, and another thing."""
+    size = np.array([3.0, 2.0, 1.0, 50.0, 0.05, 6.0])
+    parent, height, sizes = [*range(6)], [0.0] * 6, list(size)
+
+    def join(a: int, b: int, h: float) -> int:
+        node = len(parent)
+        parent[a] = parent[b] = node
+        parent.append(node)
+        height.append(h)
+        sizes.append(sizes[a] + sizes[b])
+        return node
+
+    body = join(BODY, SHADE, 0.1)
+    cup = join(body, HANDLE, 0.9)
+    table = join(TABLE, SPOT, 0.2)
+    both = join(cup, OTHER, 1.2)
+    join(both, table, 1.3)
+    tree = MergeTree(np.array(parent), np.array(height), np.array(sizes))
+    return Hierarchy(torch.arange(6), tree)
+
+
+def leaves(hierarchy: Hierarchy, chosen: np.ndarray) -> set[int]:
+    return {leaf for leaf in range(6) if chosen[hierarchy.spans[leaf, 0]]}
+
+
+def row(hierarchy: Hierarchy, *chosen: int) -> np.ndarray:
+    found = np.zeros(6, bool)
+    found[[hierarchy.spans[leaf, 0] for leaf in chosen]] = True
+    return found
+
+
+def after(start: set[int], *later: tuple[int, bool], first: int = BODY) -> set[int]:
+    hierarchy = scene()
+    prompts = [Pointed([leaf], positive) for leaf, positive in later]
+    return leaves(hierarchy, corrected(hierarchy, row(hierarchy, *start), [first], prompts))
+
+
+def test_the_first_click_selects_what_lasts() -> None:
+    hierarchy = scene()
+    found = [leaves(hierarchy, one.chosen) for one in candidates(hierarchy, [BODY])]
+    assert {BODY, SHADE} in found and {BODY, SHADE, HANDLE} in found
+
+
+def test_a_missing_part_brings_the_whole() -> None:
+    assert after({BODY}, (HANDLE, True)) == {BODY, SHADE, HANDLE}
+
+
+def test_a_click_on_what_is_selected_changes_nothing() -> None:
+    assert after({BODY, SHADE}, (SHADE, True)) == {BODY, SHADE}
+    assert after({BODY, SHADE}, (TABLE, False)) == {BODY, SHADE}
+
+
+def test_a_spot_comes_alone_and_never_brings_the_table() -> None:
+    assert after({BODY, SHADE}, (SPOT, True)) == {BODY, SHADE, SPOT}
+    assert after({BODY, SHADE}, (TABLE, True)) == {BODY, SHADE}
+
+
+def test_a_negative_click_takes_the_larger_side_from_what_was_too_much() -> None:
+    everything = set(range(6))
+    assert after(everything, (TABLE, False)) == {BODY, SHADE, HANDLE, OTHER}
+    assert after(everything, (SPOT, False)) <= everything - {SPOT}
+
+
+def test_a_negative_click_takes_a_part() -> None:
+    assert after({BODY, SHADE, HANDLE}, (HANDLE, False)) == {BODY, SHADE}
+
+
+def test_what_is_not_wanted_is_not_brought_back_with_a_whole() -> None:
+    assert HANDLE not in after({BODY}, (HANDLE, False), (SHADE, True))
+
+
+def test_taking_and_bringing_again_is_as_before() -> None:
+    assert after({BODY, SHADE, HANDLE}, (HANDLE, False), (HANDLE, True)) == {BODY, SHADE, HANDLE}
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_unseen_leaves_go_with_their_nearest_relatives(order: tuple[int, int]) -> None:
+    hierarchy = scene()
+    inside, outside = np.zeros(6), np.zeros(6)
+    inside[[BODY, SHADE][order[0]]] = 1.0
+    outside[TABLE] = 9.0
+    assert leaves(hierarchy, assigned(hierarchy, inside, outside)) == {BODY, SHADE, HANDLE, OTHER}
+    outside[OTHER] = 0.5
+    assert leaves(hierarchy, assigned(hierarchy, inside, outside)) == {BODY, SHADE, HANDLE}
+    assert leaves(hierarchy, assigned(hierarchy, np.zeros(6), outside)) == set()
