@@ -10,7 +10,7 @@ from featurefields.errors import PromptError
 
 from .console import Console
 from .options import ComputeOptions, Decimal, Number, OptionalPath
-from .viewpoints import in_scene
+from .viewpoints import in_scene, sized
 
 if TYPE_CHECKING:
     from featurefields.camera import Camera
@@ -22,6 +22,8 @@ OBJECT_PX = 384
 """A selected object is looked at in pictures of this size."""
 ALONE_PX = 512
 """Size of the pictures of what came without cameras."""
+LONGEST_PX = 960
+"""No picture is larger: a mesh has not as many voxels as large photos have pixels."""
 UP = (0.0, -1.0, 0.0)
 """Up, where no cameras tell."""
 
@@ -166,4 +168,5 @@ def _looked_at(
     elif alone:
         close = (framed(camera, means, longest=OBJECT_PX) for camera in cameras)
         cameras = [camera for camera in close if camera is not None] or cameras
-    return field.to(device), [camera.to(device) for camera in evenly(cameras, count)]
+    cameras = [sized(each, min(LONGEST_PX, max(each.size))).to(device) for each in evenly(cameras, count)]
+    return field.to(device), cameras

@@ -123,11 +123,11 @@ class _Reader:
             raise _UnusableError(f"gives {size} as 'size', which should be [width, height]")
         if size[0] is None or size[1] is None:
             size = like.size if like else SIZE
-        self.size = (int(_number(size[0], "width", 1, 16384)), int(_number(size[1], "height", 1, 16384)))
+        self.size = (int(_number(size[0], "width", 1.0, 16384.0)), int(_number(size[1], "height", 1.0, 16384.0)))
         angle = VIEW_ANGLE_DEG if like is None else _angle_deg(like)
         self.angle_deg = _view_angle(document.get("default_fov", document.get("fov", angle)))
         self.seconds = _number(
-            document.get("default_transition_sec", TRANSITION_S), "default_transition_sec", 0, 3600
+            document.get("default_transition_sec", TRANSITION_S), "default_transition_sec", 0.0, 3600.0
         )
         self.closed = bool(document.get("closed", document.get("is_cycle", False)))
         self.up = _vector(document["up"], "up") if "up" in document else None
@@ -170,7 +170,7 @@ class _Reader:
 
     def _seconds_into(self, entry: Mapping[str, Any]) -> float:
         own = entry.get("override_transition_sec") if entry.get("override_transition_enabled") else None
-        return _number(entry.get("seconds", self.seconds if own is None else own), "seconds", 0, 3600)
+        return _number(entry.get("seconds", self.seconds if own is None else own), "seconds", 0.0, 3600.0)
 
     def _with_lens(
         self, pose: Float[Tensor, "4 4"], entry: Mapping[str, Any], views: Mapping[str, Camera]

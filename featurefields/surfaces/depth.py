@@ -59,14 +59,14 @@ def surface_depth(
     shown = view.contributors(CONTRIBUTORS)
     rays = _rays(camera).reshape(-1, 3).to(splats.means)
     ids, weights = shown.ids.reshape(len(rays), -1), shown.weights.reshape(len(rays), -1)
-    inverse, along = _inverse_covariances(splats, camera)
+    quadrics = _quadrics(splats, camera)
     middle = (splats.means - camera.position) @ camera.forward
     reach = REACH * splats.scales.amax(-1)
     depth, spread = rays.new_zeros(len(rays)), rays.new_zeros(len(rays))
     for first in range(0, len(rays), PART):
         part = slice(first, first + PART)
         chosen = ids[part].clamp(min=0).long()
-        depths = _peaks(inverse[chosen], along[chosen], rays[part])
+        depths = _peaks(quadrics[chosen], rays[part])
         depths = torch.clamp(depths, middle[chosen] - reach[chosen], middle[chosen] + reach[chosen])
         depth[part], spread[part] = _middle(depths, weights[part].to(depths), kind)
     size = (camera.height, camera.width)
@@ -80,24 +80,25 @@ def _rays(camera: Camera) -> Float[Tensor, "h w 3"]:
     return local @ camera.world_from_camera[:3, :3].T
 
 
-def _inverse_covariances(
-    splats: Splats, camera: Camera
-) -> tuple[Float[Tensor, "n 3 3"], Float[Tensor, "n 3"]]:
-    """A of every Gaussian, up to a factor, and A m."""
+def _quadrics(splats: Splats, camera: Camera) -> Float[Tensor, "n 9"]:
+    """A of every Gaussian, up to a factor, as xx yy zz 2xy 2xz 2yz, and A m."""
     scales = splats.scales
     largest = scales.amax(-1, keepdim=True).clamp(min=1e-30)
     relative = (scales / largest).clamp(min=FLATTEST)
     axes = matrix_from_quat(splats.quats)
     inverse = (axes / relative[:, None, :] ** 2) @ axes.transpose(1, 2)
-    return inverse, (inverse @ (splats.means - camera.position)[..., None]).squeeze(-1)
+    along = (inverse @ (splats.means - camera.position)[..., None]).squeeze(-1)
+    diagonal = inverse.diagonal(dim1=1, dim2=2)
+    mixed = 2 * torch.stack([inverse[:, 0, 1], inverse[:, 0, 2], inverse[:, 1, 2]], dim=-1)
+    return torch.cat([diagonal, mixed, along], dim=-1).contiguous()
 
 
-def _peaks(
-    inverse: Float[Tensor, "p k 3 3"], along: Float[Tensor, "p k 3"], rays: Float[Tensor, "p 3"]
-) -> Float[Tensor, "p k"]:
-    """Depth of the largest density of every contributor on its pixel's ray."""
-    over = torch.einsum("pki,pi->pk", along, rays)
-    under = torch.einsum("pi,pkij,pj->pk", rays, inverse, rays)
+def _peaks(quadrics: Float[Tensor, "p k 9"], rays: Float[Tensor, "p 3"]) -> Float[Tensor, "p k"]:
+    """Depth of the largest density of every contributor on its pixel's ray: m'Ad / d'Ad."""
+    x, y, z = rays.unbind(-1)
+    products = torch.stack([x * x, y * y, z * z, x * y, x * z, y * z], dim=-1)
+    over = torch.matmul(quadrics[..., 6:], rays[..., None]).squeeze(-1)
+    under = torch.matmul(quadrics[..., :6], products[..., None]).squeeze(-1)
     return over / under.clamp(min=1e-12)
 
 
