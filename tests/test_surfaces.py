@@ -149,6 +149,12 @@ class TestFusion:
         mesh, _ = fused
         assert (mesh.colours.median(0).values - torch.tensor([0.8, 0.4, 0.1])).abs().max() < 0.02
 
+    def test_it_is_the_same_every_time(self, fused):
+        field = shell()
+        again, _ = fuse_mesh(field, list(field.about.cameras.values()), CPU, MeshConfig(colour="matter"))
+        for name in ("vertices", "triangles", "normals", "colours"):
+            assert torch.equal(getattr(again, name), getattr(fused[0], name)), name
+
     def test_the_coverage_and_the_distance_are_kept(self):
         pytest.importorskip("open3d", reason="open3d is not installed")
         field = shell()

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from featurefields.camera import Camera
@@ -200,13 +200,24 @@ class _Grid:
             none = torch.zeros(0, 3)
             return Mesh(none, none.long(), none, none)
         places, shades = (found.vertex[name].numpy() for name in ("positions", "colors"))
-        vertices = torch.from_numpy(places.astype(np.float32))
-        triangles = torch.from_numpy(found.triangle.indices.numpy().astype(np.int64))
-        colours = torch.from_numpy(shades.astype(np.float32)).clamp(0, 1)
+        order, triangles = _ordered(places, found.triangle.indices.numpy().astype(np.int64))
+        vertices = torch.from_numpy(places[order].astype(np.float32))
+        colours = torch.from_numpy(shades[order].astype(np.float32)).clamp(0, 1)
         return Mesh(vertices, triangles, vertex_normals(vertices, triangles), colours)
 
 
-def vertex_normals(vertices: Float[Tensor, "n 3"], triangles: Tensor) -> Float[Tensor, "n 3"]:
+def _ordered(places: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, Int[Tensor, "m 3"]]:
+    """An order of the vertices and triangles that does not depend on which thread came first."""
+    order = np.lexsort(places.T)
+    number = np.empty(len(order), np.int64)
+    number[order] = np.arange(len(order))
+    turned = number[corners]
+    first = turned.argmin(1)[:, None]
+    turned = np.take_along_axis(turned, (first + np.arange(3)) % 3, axis=1)
+    return order, torch.from_numpy(turned[np.lexsort(turned.T[::-1])])
+
+
+def vertex_normals(vertices: Float[Tensor, "n 3"], triangles: Int[Tensor, "m 3"]) -> Float[Tensor, "n 3"]:
     """Unit normals of vertices: the mean of the triangles around them, weighted by area."""
     a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
     across = torch.linalg.cross(b - a, c - a)
