@@ -86,6 +86,7 @@ def export_points(
     from featurefields.files.points import write_points
     from featurefields.surfaces.samples import seen_points
 
+    compute = _where(compute)
     field, cameras = _looked_at(field, options, compute, alone=alone)
     with console.progress("looking at every splat", len(cameras)) as advance:
         points = seen_points(
@@ -119,6 +120,7 @@ def export_mesh(
     from featurefields.files.mesh import write_mesh
     from featurefields.surfaces.fusion import MeshConfig, fuse_mesh
 
+    compute = _where(compute)
     field, cameras = _looked_at(field, options, compute, alone=alone)
     unit = 1.0 if in_world else field.about.world_from_capture.scale
     config = MeshConfig(
@@ -147,6 +149,13 @@ def export_mesh(
         "pieces left out": report.pieces_left_out,
         "colour": options.color,
     }
+
+
+def _where(compute: ComputeOptions) -> ComputeOptions:
+    """The CPU, unless told otherwise: who is seen at a pixel, and how well, is a product there with what it keeps."""
+    return (
+        replace(compute, device="cpu") if (compute.device, compute.backend) == ("auto", "auto") else compute
+    )
 
 
 def _looked_at(
