@@ -18,7 +18,7 @@ from nerfstudio.models.splatfacto import SplatfactoModel
 from torch import Tensor, nn
 
 from featurefields.adapters.nerfstudio.cameras import camera_of
-from featurefields.adapters.nerfstudio.outputs import Display
+from featurefields.adapters.nerfstudio.outputs import SIMILARITY, Display
 from featurefields.adapters.nerfstudio.panel import Panel
 from featurefields.adapters.nerfstudio.run import Run, field_in, nerfstudio_frame, part
 from featurefields.editing.baking import bake_harmonics
@@ -87,7 +87,7 @@ class FieldModel(SplatfactoModel):
         self.background_color = torch.zeros(3)
         self.run: Run | None = None
         self.loaded: FeatureField | None = None
-        self.select = Panel(lambda: self.made, lambda: self.rasterizer, lambda: self.world_from_nerfstudio)
+        self.selecting = Panel(lambda: self.made, lambda: self.rasterizer, lambda: self.world_from_nerfstudio)
 
     @cached_property
     def rasterizer(self) -> Rasterizer:
@@ -117,7 +117,7 @@ class FieldModel(SplatfactoModel):
 
     @cached_property
     def display(self) -> Display:
-        shown = self.select.shown
+        shown = self.selecting.shown
         assert shown is not None
         return Display.of(shown)
 
@@ -130,7 +130,7 @@ class FieldModel(SplatfactoModel):
         back = self.world_from_nerfstudio.inverse
         self._keep_up()
         return self.display.outputs(
-            view, self.rasterizer, back, score=self.select.score, mask=self._cropped()
+            view, self.rasterizer, back, selection=self.selecting.selection, within=self._cropped()
         )
 
     @torch.no_grad()
@@ -144,7 +144,7 @@ class FieldModel(SplatfactoModel):
     def _keep_up(self) -> None:
         """Drop what was derived from a field that has changed since."""
         now = (self.run.fit.step, self.run.done) if self.run is not None else None
-        stamp = (now, self.select.version)
+        stamp = (now, self.selecting.version)
         if self.__dict__.get("_stamp") != stamp:
             self.forget()
             self.__dict__["_stamp"] = stamp
@@ -158,12 +158,8 @@ class FieldModel(SplatfactoModel):
     def empty(self, size: tuple[int, int]) -> dict[str, Tensor]:
         """The pictures that are always there, black."""
         height, width = size
-        black = {name: torch.zeros(height, width, 3, device=self.device) for name in ("rgb",)}
-        single = {
-            name: torch.zeros(height, width, 1, device=self.device)
-            for name in ("depth", "accumulation", "similarity")
-        }
-        return black | single
+        channels = {"rgb": 3, "depth": 1, "accumulation": 1, SIMILARITY: 1}
+        return {name: torch.zeros(height, width, c, device=self.device) for name, c in channels.items()}
 
     # What is measured
 
@@ -224,7 +220,7 @@ class FieldModel(SplatfactoModel):
             self.loaded = field_in(state).to(self.device)
             for head in self.loaded.heads.values():
                 head.eval().requires_grad_(False)
-        self.select.reset()
+        self.selecting.reset()
         self.forget()
 
     # What ns-export and the viewer read of a splat model
@@ -232,7 +228,7 @@ class FieldModel(SplatfactoModel):
     @cached_property
     def moved(self) -> FeatureField | None:
         """The field in nerfstudio's world."""
-        shown = self.select.shown
+        shown = self.selecting.shown
         return None if shown is None else shown.moved(self.world_from_nerfstudio.inverse)
 
     @cached_property

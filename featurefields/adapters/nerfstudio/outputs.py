@@ -6,7 +6,7 @@ Letters: n Gaussians · h w pixels.
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from featurefields.camera import Camera
@@ -17,9 +17,11 @@ from featurefields.heads.harmonics import HarmonicsHead
 from featurefields.heads.interface import Layers
 from featurefields.maths.similarity import Similarity
 from featurefields.raster import Rasterizer
+from featurefields.selection import Selection
 from featurefields.splats import Splats
 from featurefields.visualization.colours import normal_colours
 from featurefields.visualization.principal import FeaturePalette
+from featurefields.visualization.sheets import overlay
 
 SIMILARITY = "similarity"
 LEAST_OPACITY = 0.1
@@ -71,17 +73,19 @@ class Display:
         rasterizer: Rasterizer,
         nerfstudio_from_world: Similarity,
         *,
-        score: Float[Tensor, "n"] | None = None,
-        mask: Tensor | None = None,
+        selection: Selection | None = None,
+        within: Bool[Tensor, "n"] | None = None,
     ) -> dict[str, Tensor]:
         """Pictures (h w 3), and `depth` (h w 1, along the optical axis in nerfstudio's units), `accumulation` and
-        `similarity` (h w 1): the score of Gaussians that is seen, 0 without one. `mask` (n) leaves Gaussians out."""
+        `similarity` (h w 1): the score of the Gaussians that are seen, 0..1. `selected` shows what is selected over
+        the whole; without a `selection` nothing is. Gaussians that are not `within` are left out."""
         splats, heads = self.field.splats, dict(self.field.heads)
-        if score is not None:
-            splats = splats.with_columns(**{SIMILARITY: score.to(splats.means)[:, None]})
+        if selection is not None:
+            both = torch.stack([selection.score.clamp(0, 1), selection.mask], dim=-1)
+            splats = splats.with_columns(**{SIMILARITY: both.to(splats.means)})
             heads[SIMILARITY] = DirectHead(SIMILARITY)
-        if mask is not None:
-            splats = splats.select(mask)
+        if within is not None:
+            splats = splats.select(within)
         if len(splats) == 0:
             splats, heads = _nothing(self.field.splats), {"rgb": heads["rgb"]}
         field = FeatureField(splats, heads, self.field.about)
@@ -98,10 +102,11 @@ class Display:
                 picture = None if layers is None else layers.get(layer)
                 painted = torch.zeros_like(found["rgb"]) if picture is None else self._painted(layer, picture)
                 found["feature" if layer == "total" else f"feature_{layer}"] = painted * found["accumulation"]
-        seen = drawn.layers.get(SIMILARITY)
-        found[SIMILARITY] = (
-            torch.zeros_like(found["accumulation"]) if seen is None else seen["total"].clamp(0, 1)
-        )
+        chosen = drawn.layers.get(SIMILARITY)
+        nothing = torch.zeros_like(drawn.alpha)
+        score, share = (nothing, nothing) if chosen is None else chosen["total"].clamp(0, 1).unbind(-1)
+        found[SIMILARITY] = score[..., None]
+        found["selected"] = overlay(found["rgb"].cpu(), (share * drawn.alpha).cpu() >= 0.5).to(found["rgb"])
         return found
 
     def _painted(self, layer: str, picture: Tensor) -> Float[Tensor, "h w 3"]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
 from nerfstudio.utils.rich_utils import CONSOLE
 from nerfstudio.viewer.viewer_elements import (
     ViewerButton,
@@ -27,7 +26,7 @@ from nerfstudio.viewer.viewer_elements import (
     ViewerSlider,
     ViewerText,
 )
-from torch import Tensor, nn
+from torch import nn
 
 from featurefields.camera import Camera
 from featurefields.editing.edits import Delete, Edit, Keep, Recolor, RemoveSpecular, ScaleRoughness, apply
@@ -40,6 +39,7 @@ from featurefields.raster import Rasterizer
 from featurefields.segmentation.prompts import Click
 from featurefields.segmentation.select import SelectConfig
 from featurefields.segmentation.session import Session
+from featurefields.selection import Selection
 
 CLICKED_PX, CLICKED_FOCAL = 384, 450.0
 """Size and focal length, in pixels, of the picture around a clicked ray."""
@@ -70,11 +70,9 @@ class Panel(nn.Module):
         self._fields: list[FeatureField] = []
         self.version = 0
         self.control = ViewerControl()
-        self.a_click = ViewerButton("Click to select", self._wait_for_click)
-        self.b_negative = ViewerCheckbox("The next click says what is not meant", False)
-        self.c_field = ViewerDropdown(
-            "Features compared", "indep", ["indep", "total", "dep"], cb_hook=self._settings
-        )
+        self.a_click = ViewerButton("Select", self._wait_for_click)
+        self.b_negative = ViewerCheckbox("Negative", False)
+        self.c_field = ViewerDropdown("Features", "indep", ["indep", "total", "dep"], cb_hook=self._settings)
         self.d_threshold = ViewerSlider(
             "Threshold (-1: found)", AUTOMATIC, AUTOMATIC, 1.0, 0.01, cb_hook=self._settings
         )
@@ -82,7 +80,7 @@ class Panel(nn.Module):
         self.f_clear = ViewerButton("Clear", self._clear)
         self.g_edit = ViewerDropdown("Edit", "remove reflections", list(EDITS))
         self.h_colour = ViewerRGB("Colour", (200, 60, 40))
-        self.i_apply = ViewerButton("Apply to what is selected", self._carry_out)
+        self.i_apply = ViewerButton("Apply to selection", self._carry_out)
         self.j_undo_edit = ViewerButton("Undo edit", self._undo_edit)
         self.k_save = ViewerButton("Save", self._save)
         self.l_status = ViewerText("Status", "")
@@ -92,9 +90,8 @@ class Panel(nn.Module):
         return self._fields[-1] if self._fields else self._made()
 
     @property
-    def score(self) -> Float[Tensor, "n"] | None:
-        """How much every shown Gaussian is like what was clicked, 0..1, and 0 what is not selected; None without clicks
-        and when an edit has changed the number of Gaussians."""
+    def selection(self) -> Selection | None:
+        """What is selected; None without clicks, and when an edit has changed the number of Gaussians."""
         if self._session is None or not self._session.steps:
             return None
         try:
@@ -102,13 +99,11 @@ class Panel(nn.Module):
         except FeatureFieldsError:
             return None
         shown = self.shown
-        if shown is None or len(shown) != len(selection.mask):
-            return None
-        return torch.where(selection.mask, selection.score.clamp(0.5, 1), selection.score.clamp(0, 0.5))
+        return selection if shown is not None and len(shown) == len(selection.mask) else None
 
     def reset(self) -> None:
         """Forget clicks and edits: the field is another one."""
-        self._session, self._edits, self._fields = None, [], []
+        self._session, self._fields = None, []
         self.version += 1
 
     def add_click(self, camera: Camera, *, positive: bool = True) -> None:
@@ -128,13 +123,12 @@ class Panel(nn.Module):
     def edit(self, edit: Edit) -> None:
         """Apply an edit to what is selected. Raises `PromptError` when nothing is, or the edit makes no sense."""
         if self._session is None or not self._session.steps:
-            raise PromptError("nothing is selected; press 'Click to select' and click on an object first")
+            raise PromptError("nothing is selected; press 'Select' and click on an object first")
         shown, mask = self.shown, self._session.selection.mask
         assert shown is not None
         if len(shown) != len(mask):
             raise PromptError("the last edit changed the number of splats; undo it first")
         self._fields.append(apply(edit, shown, mask))
-        self._edits.append((edit, mask))
         self.version += 1
 
     def save(self, folder: Path) -> list[Path]:
@@ -186,7 +180,6 @@ class Panel(nn.Module):
         with self._told():
             if self._fields:
                 self._fields.pop()
-                self._edits.pop()
             self.version += 1
             self._tell(f"{len(self._fields)} edits are left")
 
