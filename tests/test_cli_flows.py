@@ -230,7 +230,7 @@ class TestAfterwards:
             capsys, "edit", fitted, "--selection", selection, "--remove-specular", "--recolor", "40,120,220",
             "-o", tmp_path / "edited",
         )  # fmt: skip
-        names = ["field.safetensors", "edited.ply", "before_after.png"]
+        names = ["field.safetensors", "edited.ply", "before_after.png", "edits.json"]
         assert [Path(path).name for path in facts["paths"]] == names
         assert facts["edits"] == ["RemoveSpecular", "Recolor"]
         chosen = read_selection(selection)
