@@ -58,6 +58,33 @@ def metal() -> FeatureField:
     return field.with_splats(field.splats.with_columns(**calm))
 
 
+ONLY_ROWS: list[Edit] = [
+    RemoveSpecular(0.7, "base-colour"),
+    ScaleSpecular(0.5),
+    ScaleSpecular(2.0),
+    TintSpecular((0.3, 0.9, 0.5)),
+    ScaleRoughness(1.5),
+    *(Recolor(BLUE, name, flat) for name in ("indep", "dep", "both", "total") for flat in (False, True)),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize("edit", ONLY_ROWS, ids=str)
+def test_nothing_changes_outside_the_selection(edit: Edit):
+    for field in (two_balls(gloss=SHINY), metal(), two_balls("harmonics")):
+        needs_matter = isinstance(edit, ScaleRoughness) or getattr(edit, "metals", "") == "base-colour"
+        if needs_matter and "diffuse" not in field.splats.columns:
+            continue
+        before = field.splats.each(torch.clone).tensors()
+        edited = apply(edit, field, part("red"))
+        after, rest = edited.splats.tensors(), ~part("red")
+        assert after.keys() == before.keys() and edited.heads == field.heads and edited.about is field.about
+        assert all(torch.equal(after[name][rest], before[name][rest]) for name in before)
+        assert not all(torch.equal(after[name], before[name]) for name in before)
+        assert all(torch.equal(t, before[name]) for name, t in field.splats.tensors().items()), "input"
+        nobody = apply(edit, field, torch.zeros(264, dtype=torch.bool)).splats.tensors()
+        assert all(torch.equal(nobody[name], before[name]) for name in before)
+
+
 class TestHowMuchIsReflected:
     @pytest.mark.parametrize("factor", [0.25, 0.8, 1.7, 3.0])
     def test_light_that_is_reflected_is_scaled(self, factor: float):
