@@ -225,6 +225,16 @@ def test_a_gaussian_by_itself_is_what_its_own_picture_shows(kind):
     assert checked > 4
 
 
+def test_matter_is_the_view_independent_layer_of_every_gaussian(kind):
+    splats, camera = scene()
+    head, splats = example(kind, splats)
+    matter = head.matter(splats)
+    if matter is None:
+        assert kind in ("deferred", "directional")
+        return
+    torch.testing.assert_close(matter, head.at_gaussians(splats, camera)["indep"], atol=1e-5, rtol=1e-5)
+
+
 def test_uncovered_pixels_show_no_features():
     for kind in ("deferred", "direct", "directional"):
         splats, camera = scene(n=8)

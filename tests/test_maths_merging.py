@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from featurefields.maths.merging import MergeCost, merge_tree, superpoints
+from featurefields.maths.merging import MergeCost, merge_tree, neighbour_differences, superpoints
 
 CELLS = 8
 
@@ -141,3 +141,19 @@ def test_small_regions_join() -> None:
     difference = np.random.default_rng(3).random(len(first))
     label = superpoints(first, second, difference, np.ones(64), scale=1e-9, smallest=4.0)
     assert np.bincount(label).min() >= 4 and len(np.bincount(label)) > 3
+
+
+def test_differences_are_those_of_numpy() -> None:
+    rng = np.random.default_rng(4)
+    first, second = grid(1)
+    units, normals = (rng.standard_normal((64, d)).astype(np.float32) for d in (7, 3))
+    units /= np.linalg.norm(units, axis=-1, keepdims=True)
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    colours, means = (rng.random((64, 3)).astype(np.float32) for _ in range(2))
+    found = neighbour_differences(first, second, units, colours, normals, means, (2.0, 3.0, 5.0, 0.5))
+    step = means[second] - means[first]
+    bend = ((normals[second] - normals[first]) * step).sum(-1) / np.linalg.norm(step, axis=-1)
+    wanted = 2 * np.sqrt(1 - (units[first] * units[second]).sum(-1))
+    wanted += 3 * np.linalg.norm(colours[first] - colours[second], axis=-1)
+    wanted += np.where(bend < 0, -5 * bend, 0.5 * bend)
+    assert np.abs(found - wanted).max() < 1e-5

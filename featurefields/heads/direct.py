@@ -41,5 +41,8 @@ class DirectHead(Head):
         mean = over_alpha(pixels, alpha)
         return {"total": mean, "indep": mean}
 
+    def matter(self, splats: Splats) -> Float[Tensor, "n d"]:
+        return splats.columns[self.column]
+
     def config(self) -> dict[str, Any]:
         return {"column": self.column}

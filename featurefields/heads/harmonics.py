@@ -12,7 +12,7 @@ from torch import Tensor
 
 from featurefields.camera import Camera
 from featurefields.heads.interface import Head, Layers
-from featurefields.maths.harmonics import harmonics, harmonics_count, turn_harmonics
+from featurefields.maths.harmonics import CONSTANT, harmonics, harmonics_count, turn_harmonics
 from featurefields.splats import Splats
 
 
@@ -49,6 +49,9 @@ class HarmonicsHead(Head):
     def decode(self, pixels: Float[Tensor, "h w c"], alpha: Float[Tensor, "h w"], camera: Camera) -> Layers:
         total, indep = pixels.split(3, dim=-1)
         return {"total": total, "indep": indep, "dep": total - indep}
+
+    def matter(self, splats: Splats) -> Float[Tensor, "n 3"]:
+        return (0.5 + CONSTANT * splats.columns["harmonics"][:, 0]).clamp(min=0)
 
     def config(self) -> dict[str, Any]:
         return {"degree": self.degree}

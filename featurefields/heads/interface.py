@@ -47,6 +47,11 @@ class Head(nn.Module, ABC):
         layers = self.decode(channels[:, None], channels.new_ones(len(channels), 1), camera)
         return {name: layer[:, 0] for name, layer in layers.items()}
 
+    def matter(self, splats: Splats) -> Float[Tensor, "n d"] | None:
+        """The layer "indep" of every Gaussian by itself, which is the same for all cameras; None if there is none."""
+        del splats
+        return None
+
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """JSON-able keyword arguments that rebuild this head; its tensors are in `state_dict()`."""

@@ -218,6 +218,9 @@ class ReflectedHead(Head):
             light[seen] = (1 - alpha[seen])[:, None] * self.sky_light(directions[seen])
         return light
 
+    def matter(self, splats: Splats) -> Float[Tensor, "n 3"]:
+        return srgb_from_linear(diffuse_from_logit(splats.columns["diffuse"]))
+
     def config(self) -> dict[str, Any]:
         return {
             "light": self.light_kind,

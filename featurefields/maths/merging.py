@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 _kernel = njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
 
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 
@@ -86,6 +87,38 @@ def merge_tree(
         first, second, difference, weight, size, features * size[:, None], colours * size[:, None], terms
     )
     return MergeTree(parent, height, sizes)
+
+
+@_kernel
+def neighbour_differences(
+    first: Ints,
+    second: Ints,
+    units: Singles,
+    colours: Singles,
+    normals: Singles,
+    means: Singles,
+    weights: tuple[float, float, float, float],
+) -> Floats:
+    """How different two neighbours (first, second: e) are that lie at `means` (n 3).
+
+    weights: of sqrt(1 - cos) of their unit features (n d), of the distance of their colours (n 3), and of how far
+    their unit normals (n 3) turn towards each other and away from each other along the line between them.
+    """
+    found = np.empty(len(first))
+    for e in range(len(first)):
+        a, b = first[e], second[e]
+        cosine, hue, bend, length = 0.0, 0.0, 0.0, 0.0
+        for j in range(units.shape[1]):
+            cosine += units[a, j] * units[b, j]
+        for j in range(3):
+            hue += (colours[a, j] - colours[b, j]) ** 2
+            step = means[b, j] - means[a, j]
+            bend += (normals[b, j] - normals[a, j]) * step
+            length += step * step
+        bend /= max(np.sqrt(length), 1e-12)
+        found[e] = weights[0] * np.sqrt(max(0.0, 1.0 - cosine)) + weights[1] * np.sqrt(hue)
+        found[e] += weights[2] * max(0.0, -bend) + weights[3] * max(0.0, bend)
+    return found
 
 
 @_kernel

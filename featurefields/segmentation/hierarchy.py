@@ -21,7 +21,7 @@ from torch.nn.functional import normalize
 from featurefields.field import FeatureField
 from featurefields.maths.cosine import CosineSpace
 from featurefields.maths.lab import lab_from_srgb
-from featurefields.maths.merging import MergeCost, MergeTree, merge_tree, superpoints
+from featurefields.maths.merging import MergeCost, MergeTree, merge_tree, neighbour_differences, superpoints
 from featurefields.maths.neighbours import neighbour_pairs
 from featurefields.segmentation.scores import stored_features
 
@@ -117,15 +117,15 @@ def hierarchy_of(
     """
     features = stored_features(field) if features is None else features
     space = CosineSpace.plain(features.shape[1]) if space is None else space
-    units = space.units(features).double().cpu().numpy()
-    colours = lab_from_srgb(matter_colours(field)).double().cpu().numpy()
+    units = space.units(features).float().cpu().numpy()
+    colours = lab_from_srgb(matter_colours(field)).float().cpu().numpy()
     size = seen.double().cpu().numpy()
     total = max(size.sum(), 1e-12)
     size = np.maximum(size, 1e-9 * total)
-    first, second, distance = neighbour_pairs(
+    first, second, _ = neighbour_pairs(
         field.splats.means, NEIGHBOURS, within=REACH * field.splats.scales.amax(-1)
     )
-    difference = _differences(field, units, colours, first, second, distance)
+    difference = _differences(field, units, colours, first, second)
     leaf = superpoints(first, second, difference, size, scale=SCALE * total, smallest=SMALLEST * total)
     across = leaf[first] != leaf[second]
     weight = np.minimum(size[first], size[second])[across]
@@ -137,9 +137,7 @@ def hierarchy_of(
         difference[across],
         weight,
         sizes,
-        _means(
-            units * np.linalg.norm(features.double().cpu().numpy(), axis=-1, keepdims=True), leaf, size, sizes
-        ),
+        _means(units * features.norm(dim=-1, keepdim=True).cpu().numpy(), leaf, size, sizes),
         _means(colours, leaf, size, sizes),
         MergeCost(small=SMALL * total),
     )
@@ -147,37 +145,31 @@ def hierarchy_of(
 
 
 def matter_colours(field: FeatureField) -> Float[Tensor, "n 3"]:
-    """sRGB of every Gaussian without what depends on the view; grey where the field has no colour."""
+    """sRGB of every Gaussian without what depends on the view; grey where the field does not tell."""
     head, means = field.heads.get("rgb"), field.splats.means
-    cameras = list(field.about.cameras.values())
-    if head is None or not cameras or not set(head.reads) <= set(field.splats.columns):
-        return torch.full_like(means, 0.5)
-    return head.at_gaussians(field.splats, cameras[0].to(means))["indep"][..., :3].clamp(0, 1)
+    known = head is not None and set(head.reads) <= set(field.splats.columns)
+    colours = head.matter(field.splats) if head is not None and known else None
+    return torch.full_like(means, 0.5) if colours is None else colours.detach().clamp(0, 1)
 
 
 def _differences(
     field: FeatureField,
-    units: NDArray[np.float64],
-    colours: NDArray[np.float64],
+    units: NDArray[np.float32],
+    colours: NDArray[np.float32],
     first: NDArray[np.int64],
     second: NDArray[np.int64],
-    distance: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """How different neighbours are (e)."""
-    apart = np.sqrt(np.maximum(0, 1 - np.einsum("ed,ed->e", units[first], units[second])))
-    hue = np.linalg.norm(colours[first] - colours[second], axis=-1)
-    found = FEATURE * apart + COLOUR * hue
+    means = field.splats.means.float().cpu().numpy()
+    normals = np.zeros_like(means)
     if "normals" in field.splats.columns:
-        normals = normalize(field.splats.columns["normals"], dim=-1).double().cpu().numpy()
-        means = field.splats.means.double().cpu().numpy()
-        along = (means[second] - means[first]) / np.maximum(distance, 1e-12)[:, None]
-        bend = np.einsum("ed,ed->e", normals[second] - normals[first], along)
-        found += CONCAVE * np.maximum(0, -bend) + CONVEX * np.maximum(0, bend)
-    return found
+        normals = normalize(field.splats.columns["normals"].float(), dim=-1).cpu().numpy()
+    weights = (FEATURE, COLOUR, CONCAVE, CONVEX)
+    return neighbour_differences(first, second, units, colours, normals, means, weights)
 
 
 def _means(
-    values: NDArray[np.float64],
+    values: NDArray[np.float32],
     leaf: NDArray[np.int64],
     size: NDArray[np.float64],
     sizes: NDArray[np.float64],
