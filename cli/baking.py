@@ -9,10 +9,23 @@ if TYPE_CHECKING:
     from featurefields.splats import Splats
 
 
-def baked(field: "FeatureField", console: Console, *, in_world: bool = False, degree: int = 3) -> "Splats":
-    """The field's Gaussians with spherical harmonics, in the frame of the photos unless `in_world`."""
-    from featurefields.editing.baking import bake_harmonics
+def baked(
+    field: "FeatureField",
+    console: Console,
+    *,
+    in_world: bool = False,
+    degree: int = 3,
+    sky: bool = False,
+    quick: bool = False,
+) -> "Splats":
+    """The field's Gaussians with spherical harmonics, in the frame of the photos unless `in_world`.
 
+    With `sky`, splats that show the field's sky follow its own; `quick` is for a look at a result.
+    """
+    from featurefields.editing.baking import QUICK, BakeConfig, bake_harmonics, passes
+
+    config = QUICK if quick else BakeConfig()
     placed = field if in_world else field.moved(field.about.world_from_capture.inverse)
-    with console.progress(f"baking {len(field):,} splats into spherical harmonics") as advance:
-        return bake_harmonics(placed, degree, on_view=lambda: advance(1))
+    title = f"baking {len(field):,} splats into spherical harmonics"
+    with console.progress(title, passes(placed, config)) as advance:
+        return bake_harmonics(placed, degree, sky=sky, config=config, on_view=lambda: advance(1))
