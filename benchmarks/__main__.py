@@ -6,6 +6,7 @@ from importlib import import_module
 
 BENCHMARKS = {
     "quality": "held-out PSNR, single-click segmentation, and removal of reflections against ground truth",
+    "edits": "removal of reflections, object by object: fields, baked and ordinary splats against ground truth",
     "raster": "speed of drawing, lifting and frozen geometry against torch and gsplat, as ratios, with a gate",
     "solvers": "features in closed form against gradient descent of the same model: seconds to the same loss",
     "memory": "peak memory of lifting features against its budget, for every solver",

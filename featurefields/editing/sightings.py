@@ -4,7 +4,7 @@ Letters: n Gaussians · m the chosen ones · p some of those · v directions.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -47,6 +47,10 @@ class Sightings:
             return normalize(self.means[rows, None] - self.positions, dim=-1)
         assert self.directions is not None
         return self.directions.expand(len(self.means[rows]), -1, -1)
+
+    def select(self, rows: Bool[Tensor, "m"]) -> "Sightings":
+        """Those of some of the Gaussians."""
+        return replace(self, weight=self.weight[rows], means=self.means[rows])
 
     def to(self, device: torch.device | str) -> "Sightings":
         """The same on another device."""
