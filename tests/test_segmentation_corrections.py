@@ -85,6 +85,10 @@ def test_what_is_not_wanted_is_not_brought_back_with_a_whole() -> None:
     assert HANDLE not in after({BODY}, (HANDLE, False), (SHADE, True))
 
 
+def test_a_negative_click_in_the_region_of_a_positive_one_takes_no_region() -> None:
+    assert after({BODY, SHADE, HANDLE}, (BODY, False)) == {BODY, SHADE, HANDLE}
+
+
 def test_taking_and_bringing_again_is_as_before() -> None:
     assert after({BODY, SHADE, HANDLE}, (HANDLE, False), (HANDLE, True)) == {BODY, SHADE, HANDLE}
 
@@ -99,3 +103,16 @@ def test_unseen_leaves_go_with_their_nearest_relatives(order: tuple[int, int]) -
     outside[OTHER] = 0.5
     assert leaves(hierarchy, assigned(hierarchy, inside, outside)) == {BODY, SHADE, HANDLE}
     assert leaves(hierarchy, assigned(hierarchy, np.zeros(6), outside)) == set()
+
+
+def test_at_a_border_only_spots_change() -> None:
+    hierarchy = scene()
+    start, always = row(hierarchy, BODY, SHADE), (lambda chosen: bool(chosen.any()))
+
+    def at_border(leaf: int, positive: bool) -> set[int]:
+        prompt = Pointed([leaf], positive, always)
+        return leaves(hierarchy, corrected(hierarchy, start, [BODY], [prompt]))
+
+    assert at_border(HANDLE, True) == {BODY, SHADE}
+    assert at_border(SHADE, False) == {BODY, SHADE}
+    assert at_border(SPOT, True) == {BODY, SHADE, SPOT}

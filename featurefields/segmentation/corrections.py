@@ -9,7 +9,7 @@ own, everything on its side goes. Of a spot at a border one knows nothing more t
 that were clicked change, and a region if it is no more than a spot itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,15 +18,21 @@ from numpy.typing import NDArray
 from featurefields.segmentation.candidates import lasting_steps
 from featurefields.segmentation.hierarchy import Hierarchy
 
-GROW = 5.0
+GROW = 3.0
 """Whole things that a correction brings or takes are at most this many times the selection."""
 CLEAR, SOME = 0.7, 0.3
-"""Shares of the longest lasting selection around a leaf: a part lasts at least as long as the first, a whole and an
-object beside something larger as the second."""
+"""Shares of the longest lasting selection around a leaf: a part, and an object from which something larger is taken,
+last at least as long as the first, a whole as the second."""
 PART = 0.5
 """Parts that a correction brings or takes are at most this share of the selection."""
 SPOT = 0.02
 """A region of at most this share of the selection changes as a whole."""
+
+
+def never(chosen: NDArray[np.bool_]) -> bool:
+    """Not at a border."""
+    del chosen
+    return False
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class Pointed:
 
     leaves: Sequence[int]
     positive: bool
+    beside: Callable[[NDArray[np.bool_]], bool] = never
+    """Whether it is at the border of regions that are chosen (r): beside what it asks for."""
 
 
 def corrected(
@@ -44,15 +52,20 @@ def corrected(
     spans, chosen = hierarchy.spans, chosen.copy()
     meant, unwanted = set(first), set()
     for prompt in later:
+        border = prompt.beside(chosen if prompt.positive else ~chosen)
         for leaf in prompt.leaves:
+            right = bool(chosen[spans[leaf, 0]]) == prompt.positive
+            if border and not right:  # only the Gaussians that it shows, unless the region is a spot
+                if hierarchy.tree.size[leaf] <= SPOT * hierarchy.sizes_in_order[chosen].sum():
+                    chosen[spans[leaf, 0]] = prompt.positive
+                continue
             if prompt.positive:
                 unwanted.discard(leaf)
-                if not chosen[spans[leaf, 0]]:
+                if not right:
                     _bring(hierarchy, chosen, leaf, first, unwanted)
                 meant.add(leaf)
-            else:
-                meant.discard(leaf)
-                if chosen[spans[leaf, 0]]:
+            elif leaf not in meant:  # else it is the region that is meant: only the Gaussians shown go
+                if not right:
                     _take(hierarchy, chosen, leaf, meant)
                 unwanted.add(leaf)
     return chosen
@@ -67,7 +80,7 @@ def _bring(
     whole = next((node for node in chain if _holds(hierarchy, node, first)), None)
     if whole is not None and hierarchy.tree.size[whole] <= GROW * now:
         path = next(path for path in map(hierarchy.chain, first) if whole in path)
-        if _lasts(hierarchy, path, path.index(whole)):
+        if _lasts(hierarchy, path, path.index(whole)) >= SOME:
             chosen[slice(*hierarchy.spans[whole])] = True
             return
     part = _part(hierarchy, chain, now)
@@ -84,7 +97,7 @@ def _take(hierarchy: Hierarchy, chosen: NDArray[np.bool_], leaf: int, meant: set
     if merge != side and tree.size[side] > tree.size[merge] - tree.size[side]:
         for other in meant:
             path = hierarchy.chain(other)
-            if merge in path and _lasts(hierarchy, path, path.index(merge) - 1):
+            if merge in path and _lasts(hierarchy, path, path.index(merge) - 1) >= CLEAR:
                 chosen[slice(*hierarchy.spans[side])] = False
                 return
     part = _part(hierarchy, chain, now)
@@ -109,12 +122,12 @@ def _part(hierarchy: Hierarchy, chain: Sequence[int], now: float) -> int | None:
     return chain[0] if sizes[0] <= SPOT * now else None
 
 
-def _lasts(hierarchy: Hierarchy, path: list[int], place: int) -> bool:
-    """Whether the selection that a leaf, the first of `path`, has grown to at a place on it lasts long."""
+def _lasts(hierarchy: Hierarchy, path: list[int], place: int) -> float:
+    """How long the selection that the first of `path` has grown to at a place on it lasts, beside the longest."""
     tree = hierarchy.tree
     steps = lasting_steps(tree.height[path], tree.size[path], tree.size[path].max())
     here = max((value for value, first, last in steps if first <= place <= last), default=0.0)
-    return here >= SOME * steps[0][0] > 0
+    return here / steps[0][0] if steps[0][0] > 0 else 0.0
 
 
 def _holds(hierarchy: Hierarchy, node: int, leaves: Sequence[int] | set[int]) -> bool:

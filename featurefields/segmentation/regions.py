@@ -7,7 +7,7 @@ says of everything that its picture shows whether it is meant; what the picture 
 on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from featurefields.segmentation.candidates import Candidate, candidates
-from featurefields.segmentation.corrections import Pointed, corrected
+from featurefields.segmentation.corrections import Pointed, corrected, never
 from featurefields.segmentation.evidence import MOSTLY, Evidence
 from featurefields.segmentation.hierarchy import Hierarchy
 from featurefields.segmentation.samples import Sample
@@ -24,6 +24,9 @@ from featurefields.segmentation.viewed import ViewedField
 
 MAIN = 0.05
 """Regions that show less than this part of the most shown one's share in a prompt are not what it points at."""
+
+BORDER = 1.5
+"""A click this many extents from what it asks for is a correction of a border, not of a part."""
 
 NEVER = 1e9
 """Weight of a click against a picture's."""
@@ -35,7 +38,7 @@ def region_candidates(
     """What the prompts may mean, the likeliest first; `samples` by `id` of the evidence."""
     around = [one for one in evidence if one.positive and one.outside is not None]
     pointed = [
-        Pointed(pointed_at(hierarchy, one, viewed), one.positive)
+        Pointed(pointed_at(hierarchy, one, viewed), one.positive, _beside(hierarchy, one, viewed))
         for one in evidence
         if not any(one is other for other in around)
     ]
@@ -94,6 +97,25 @@ def pointed_at(hierarchy: Hierarchy, one: Evidence, viewed: ViewedField) -> list
     whole = hierarchy.leaf_shares(seen, shown[seen])
     found = np.flatnonzero((shares >= MAIN * shares.max()) & (inside > MOSTLY * whole))
     return [int(leaf) for leaf in found] or [int(shares.argmax())]
+
+
+def _beside(hierarchy: Hierarchy, one: Evidence, viewed: ViewedField) -> Callable[[NDArray[np.bool_]], bool]:
+    """Whether a click shows Gaussians that lie within `BORDER` of their extents from some that are chosen."""
+    if one.camera is None or one.prototypes > 1:
+        return never
+    splats = viewed.field.splats
+    main = one.rows[one.seeds]
+    weight = one.share[one.seeds] / one.share[one.seeds].sum()
+    place = weight @ splats.means[main]
+    reach = BORDER * float(weight @ splats.scales[main].amax(-1))
+
+    def beside(chosen: NDArray[np.bool_]) -> bool:
+        others = hierarchy.members(chosen) & (viewed.seen > 0)
+        others[main] = False
+        near = (splats.means - place).norm(dim=-1) <= reach
+        return bool((others & near).any())
+
+    return beside
 
 
 def _judged(
