@@ -16,11 +16,12 @@ def baked(
     in_world: bool = False,
     degree: int = 3,
     sky: bool = False,
-    quick: bool = False,
+    quick: bool = True,
 ) -> "Splats":
     """The field's Gaussians with spherical harmonics, in the frame of the photos unless `in_world`.
 
-    With `sky`, splats that show the field's sky follow its own; `quick` is for a look at a result.
+    With `sky`, splats that show the field's sky follow its own. `quick` is for results on the way; what is exported is
+    baked from more views and longer, which shiny things need.
     """
     from featurefields.editing.baking import QUICK, BakeConfig, bake_harmonics, passes
 

@@ -45,6 +45,10 @@ class ExportOptions:
     """capture: where the photos' poses are, so that it fits the photos; world: as the field is stored."""
     sh_degree: Literal[0, 1, 2, 3] = 3
     """Degree of the spherical harmonics of splats."""
+    sky: bool = False
+    """Add 2,000 distant splats that show the sky, for viewers that would show black there."""
+    quick: bool = False
+    """Bake reflections from fewer views: faster, and 1 to 2 dB further from the field on shiny things."""
     solid: tyro.conf.OmitArgPrefixes[SolidOptions] = SolidOptions()
     write: tyro.conf.OmitArgPrefixes[WriteOptions] = WriteOptions()
     compute: tyro.conf.OmitArgPrefixes[ComputeOptions] = ComputeOptions()
@@ -135,7 +139,10 @@ def _export_splats(options: ExportOptions, field: "FeatureField", console: Conso
     from featurefields.files.ply import write_ply
 
     overwrite, output = options.write.overwrite, options.output
-    splats = baked(field, console, in_world=options.frame == "world", degree=options.sh_degree)
+    splats = baked(
+        field, console, in_world=options.frame == "world", degree=options.sh_degree, sky=options.sky,
+        quick=options.quick,
+    )  # fmt: skip
     if compressed_ending(output) is not None:
         with console.progress(f"compressing {len(splats):,} splats"):
             write_compressed(splats, output, overwrite=overwrite)

@@ -98,7 +98,8 @@ def test_bands_are_the_least_squares_solution(generator: torch.Generator):
 @pytest.mark.parametrize("cameras", [True, False], ids=["from its cameras", "from all around"])
 def test_matter_looks_alike_from_everywhere(cameras: bool):
     field = two_balls()
-    baked = bake_harmonics(field if cameras else replace(field, about=About()), config=QUICK)
+    few = BakeConfig(viewpoints=ViewpointsConfig(views=20), rounds=1, steps=3)
+    baked = bake_harmonics(field if cameras else replace(field, about=About()), config=few)
     assert lowest_psnr(baked, field, between()) > 32
     bands = baked.columns["harmonics"]
     assert float(bands[:, 1:].abs().median()) < 0.1 * float(bands[:, 0].abs().median())
@@ -239,3 +240,17 @@ def test_the_input_is_not_changed_and_no_gradients_are_kept():
     assert all(torch.equal(before[name], tensor) for name, tensor in field.splats.tensors().items())
     assert not baked.columns["harmonics"].requires_grad
     assert float((0.5 + DC * baked.columns["harmonics"][:, 0]).min()) > -0.5
+
+
+def test_the_command_exports_the_sky_when_asked(tmp_path: Path):
+    from featurefields.files.archive import write_archive
+    from featurefields_cli.main import main
+
+    field = bright_sky(two_balls())
+    archive = str(write_archive(field, tmp_path / "field.safetensors"))
+    assert main(["export", archive, "--quick", "-o", str(tmp_path / "bare.ply")]) == 0
+    assert main(["export", archive, "--quick", "--sky", "-o", str(tmp_path / "sky.ply")]) == 0
+    bare, sky = (read_ply(tmp_path / f"{name}.ply").splats for name in ("bare", "sky"))
+    assert len(bare) == len(field) and len(sky) > len(field)
+    camera = between()[0]
+    assert lowest_psnr(sky, field, [camera]) > 10 + lowest_psnr(bare, field, [camera])
