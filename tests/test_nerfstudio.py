@@ -1,84 +1,21 @@
-"""nerfstudio's commands on a tiny scene, each in a process of its own.
-
-They need nerfstudio, which has hard pins and is rarely in the environment that runs the tests: FF_NERFSTUDIO names the
-Python of one where it is installed beside this package; without, this Python is asked.
-"""
+"""nerfstudio's commands on a tiny scene."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from tiny_fields import edited_document, photograph
+from tiny_nerfstudio import METHOD, NAME, PYTHON, needs_nerfstudio, ns, run_code, succeeded
 
 from featurefields.files.archive import read_archive
 from featurefields.files.ply import read_ply
 from featurefields.readers import read_scene
 from featurefields_cli import main
 
-ROOT = Path(__file__).resolve().parent.parent
-PYTHON = Path(os.environ.get("FF_NERFSTUDIO", sys.executable))
-INSTALLED = (
-    subprocess.run(
-        [PYTHON, "-c", "import importlib.util as u, sys; sys.exit(u.find_spec('nerfstudio') is None)"],
-        check=False,
-    ).returncode
-    == 0
-)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not INSTALLED,
-        reason=f"{PYTHON} has no nerfstudio; FF_NERFSTUDIO names the Python of an environment that has",
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_nerfstudio]
 STEPS = 50
-NAME = "disentangled-features"
-METHOD = (
-    f"{NAME} --pipeline.model.features classical --pipeline.model.feature-dim 6 --pipeline.model.splats 300"
-)
-SCRIPTS = {
-    "ns-train": "train",
-    "ns-eval": "eval",
-    "ns-render": "render",
-    "ns-export": "exporter",
-}
-
-
-def ns(command: str, *arguments: object, path: str = "") -> subprocess.CompletedProcess[str]:
-    """One of nerfstudio's commands. TORCHDYNAMO_DISABLE only makes it start sooner."""
-    environment = os.environ | {
-        "TORCHDYNAMO_DISABLE": "1",
-        "GOMP_SPINCOUNT": "2000",
-        "COLUMNS": "400",
-        "PYTHONPATH": os.pathsep.join(filter(None, (path, str(ROOT)))),
-        "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
-    }
-    code = f"from nerfstudio.scripts.{SCRIPTS[command]} import entrypoint; entrypoint()"
-    words = [
-        str(word)
-        for argument in arguments
-        for word in ([argument] if isinstance(argument, Path) else str(argument).split())
-    ]
-    return subprocess.run(
-        [PYTHON, "-c", code, *words],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-
-
-def succeeded(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done
-
-
 Train = Callable[..., Path]
 
 
@@ -254,10 +191,7 @@ class TestViewer:
 
     def test_clicks_edits_and_mistakes(self, run: Path):
         code = PANEL.format(config=str(run / "config.yml"))
-        environment = os.environ | {"TORCHDYNAMO_DISABLE": "1", "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(
-            [PYTHON, "-c", code], env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
+        done = run_code([str(PYTHON), "-c", code])
         assert succeeded(done).stdout.rstrip().endswith("all well")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
 from torch import Tensor
 
@@ -99,14 +100,16 @@ def parsed_photos(
         every, None if points is None else points.positions.double()
     )
     up = mean_up(every)
-    views, larger = [], 1.0
+    factor = _reduction([lists[split].cameras for split in lists], longest_px)
+    views, downscale = [], factor
     for split, outputs in lists.items():
         for index, pose in zip(kept[split], poses[split], strict=True):
             known = read.view_of(outputs.image_filenames[index]) if read else None
-            view = _view(outputs, index, pose, split, data, known, world_from_nerfstudio, longest_px)
+            view = _view(outputs, index, pose, split, data, known, world_from_nerfstudio, factor)
             views.append(view)
             if known is not None:
-                larger = max(larger, known.camera.width / view.camera.width)
+                stored = int(outputs.cameras.width.reshape(-1)[index])
+                downscale = factor * known.camera.width / stored
     folder = data.parent if data.is_file() else data
     scene = Scene(
         name=folder.resolve().name,
@@ -119,7 +122,13 @@ def parsed_photos(
         up=None if up is None else (world_from_nerfstudio.rotation @ up).float(),
         missing=tuple(missing),
     )
-    return ParsedPhotos(scene, world_from_nerfstudio, kept, read.kind if read else "", larger)
+    return ParsedPhotos(scene, world_from_nerfstudio, kept, read.kind if read else "", downscale)
+
+
+def _reduction(cameras: list[Cameras], longest_px: int | None) -> float:
+    """How many times smaller than the parser's photos the pictures are."""
+    longest = max(int(side.max()) for each in cameras for side in (each.width, each.height) if len(side))
+    return 1.0 if longest_px is None else max(1.0, longest / longest_px)
 
 
 def _capture_frame(read: ReadAnew | None, photos: list[Path], poses: Tensor) -> Similarity | None:
@@ -162,7 +171,7 @@ def _view(
     data: Path,
     known: View | None,
     world_from_nerfstudio: Similarity,
-    longest_px: int | None,
+    factor: float,
 ) -> View:
     photo = outputs.image_filenames[index]
     lens = lens_of(outputs.cameras, index)
@@ -170,7 +179,6 @@ def _view(
         full = lens.undistorted()
     except SceneError as error:
         raise SceneError(f"photo {photo}: {error}") from error
-    factor = 1.0 if longest_px is None else max(1.0, max(full.size) / longest_px)
     target = full.resized((max(1, round(full.size[0] / factor)), max(1, round(full.size[1] / factor))))
     camera = Camera(
         world_from_nerfstudio.pose(pose).float(),
