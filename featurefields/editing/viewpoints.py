@@ -17,9 +17,10 @@ from featurefields.visualization.paths import looked_at, looking, mean_up
 
 STRAY = 0.8
 """Standard deviation, along every axis, of a way between cameras, in distances to the nearest other camera."""
-LEAST_STRAY = 0.05
-"""The same at least, in distances to what the cameras look at."""
-AROUND_SIZE, AROUND_VIEWS = (192, 192), 48
+LEAST_STRAY, MOST_STRAY = 0.05, 0.2
+"""The same at least and at most, in distances to what the cameras look at: further away things are seen that no photo
+shows."""
+AROUND_SIZE, AROUND_VIEWS = (128, 128), 96
 AROUND_DISTANCE = 3.5
 """Distance of made-up cameras from the middle of Gaussians that come without, in median distances from it."""
 
@@ -28,11 +29,11 @@ AROUND_DISTANCE = 3.5
 class ViewpointsConfig:
     """How many, and how large their pictures are."""
 
-    views: int = 192
+    views: int = 256
     """Most cameras."""
-    between: int = 3
+    between: int = 4
     """Most cameras that are made up between the given ones, for each of these."""
-    work: int = 12_000_000
+    work: int = 16_000_000
     """Fewer cameras, but at least 48, for many Gaussians: about so many Gaussians times cameras."""
     pixels: int = 1 << 17
     """Larger pictures are reduced to so many pixels."""
@@ -63,7 +64,8 @@ def _strays(cameras: Sequence[Camera], count: int, seed: int) -> list[Camera]:
     for index in range(count):
         which = index % len(cameras)
         camera, depth = cameras[which], float(depths[which])
-        shift = max(STRAY * near, LEAST_STRAY * depth) * torch.randn(3, generator=generator).double()
+        size = min(max(STRAY * near, LEAST_STRAY * depth), MOST_STRAY * depth)
+        shift = size * torch.randn(3, generator=generator).double()
         front = positions[which] + depth * camera.forward.double().cpu()
         made.append(looking(positions[which] + shift, front, up, camera))
     return made
