@@ -292,7 +292,7 @@ def test_a_selection_of_another_scene(command: list[str], field: Path, foreign: 
         (["--recolor", "0,0,256"], "a colour is three whole numbers"),
         (["--roughness", 1.5], "--roughness must be between 0 and 1, got 1.5"),
         (["--roughness", "nan"], "--roughness must be between 0 and 1, got nan"),
-        (["--delete"], "--delete and --keep need to know what; pass --selection FILE"),
+        (["--delete"], "needs to know what; pass --selection FILE"),
         (["--delete", "--keep"], "--delete and --keep together would leave nothing"),
         (["--remove-specular", "--selection", "nowhere.safetensors"], "nowhere.safetensors does not exist"),
     ],
