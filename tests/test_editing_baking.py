@@ -124,7 +124,7 @@ def test_geometry_and_normals_pass_and_nothing_else_does():
 def test_the_ply_looks_like_the_field_also_between_its_cameras(tmp_path: Path):
     """A field with smooth reflections, through the file; without the higher bands it would not."""
     field = smooth(-1.0)
-    config = BakeConfig(viewpoints=ViewpointsConfig(between=2), steps=6)
+    config = BakeConfig(viewpoints=ViewpointsConfig(between=2, least=0), steps=6)
     back = read_ply(write_ply(bake_harmonics(field, config=config), tmp_path / "baked.ply"))
     constant = bake_harmonics(field, degree=0, config=QUICK)
     found = lowest_psnr(back.splats, field, between())
@@ -199,7 +199,7 @@ def test_a_field_without_sky_has_no_dome():
 def test_viewpoints_are_the_cameras_then_strays_and_reduced():
     field = two_balls()
     own = list(field.about.cameras.values())
-    config = ViewpointsConfig(between=2, pixels=400)
+    config = ViewpointsConfig(between=2, least=0, pixels=400)
     cameras = baking_cameras(field, config)
     assert len(cameras) == 27 and all(camera.size == (20, 20) for camera in cameras)
     for made, camera in zip(cameras, own, strict=False):
@@ -209,6 +209,9 @@ def test_viewpoints_are_the_cameras_then_strays_and_reduced():
     again = baking_cameras(field, config)
     assert all(torch.equal(a.position, b.position) for a, b in zip(cameras, again, strict=True))
     assert len(baking_cameras(field, ViewpointsConfig(views=4, between=5))) == 4
+    assert len(baking_cameras(field, ViewpointsConfig(between=1, least=30))) == 30
+    assert len(baking_cameras(field, ViewpointsConfig(between=0, least=30))) == 9
+    assert len(baking_cameras(field, ViewpointsConfig(between=9, least=20, work=264 * 25))) == 25
 
 
 def test_it_is_told_of_every_pass():

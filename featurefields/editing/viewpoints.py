@@ -32,9 +32,11 @@ class ViewpointsConfig:
     views: int = 256
     """Most cameras."""
     between: int = 4
-    """Most cameras that are made up between the given ones, for each of these."""
+    """Cameras that are made up between the given ones, for each of these; 0 for none."""
+    least: int = 48
+    """More are made up when they are fewer than this together with the given ones."""
     work: int = 16_000_000
-    """Fewer cameras, but at least 48, for many Gaussians: about so many Gaussians times cameras."""
+    """Fewer cameras, but not fewer than `least`, for many Gaussians: about so many Gaussians times cameras."""
     pixels: int = 1 << 17
     """Larger pictures are reduced to so many pixels."""
     seed: int = 0
@@ -44,11 +46,12 @@ class ViewpointsConfig:
 def baking_cameras(field: FeatureField, config: ViewpointsConfig) -> list[Camera]:
     """The field's cameras, evenly thinned out, then strays from them; all around the Gaussians when it has none."""
     own = [camera.to(field.splats.means) for camera in field.about.cameras.values()]
-    views = min(config.views, max(48, config.work // max(len(field), 1)))
+    views = min(config.views, max(config.least, config.work // max(len(field), 1)))
     if not own:
         return _around(field.splats.means, min(views, AROUND_VIEWS))
     chosen = [own[index * len(own) // min(len(own), views)] for index in range(min(len(own), views))]
-    extra = min(views - len(chosen), config.between * len(chosen))
+    wanted = max(config.between * len(chosen), config.least - len(chosen)) if config.between else 0
+    extra = min(views - len(chosen), wanted)
     return [_reduced(camera, config.pixels) for camera in (*chosen, *_strays(chosen, extra, config.seed))]
 
 
