@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from featurefields.evaluation.lerf_labels import LabelledFrame, PhraseLabel
-    from featurefields.evaluation.relevancy import TextQuery
     from featurefields.field import FeatureField
+    from featurefields.maths.relevancy import TextQuery
     from featurefields.raster import FrozenView, Rasterizer
     from featurefields.scene import Scene, View
     from featurefields.segmentation.prompts import TextTower
@@ -70,7 +70,7 @@ def measure_phrases(
         SceneError: a label fits no photo, or features are stored without what leads back to the extractor's.
     """
     from featurefields.evaluation.protocol_folders import labelled_view
-    from featurefields.evaluation.relevancy import CANONICAL, TextQuery
+    from featurefields.maths.relevancy import CANONICAL, TextQuery
     from featurefields.raster import RasterConfig
 
     meaningless = tower.embed_text(CANONICAL)
@@ -93,7 +93,7 @@ def measure_phrases(
 def _query(field: "FeatureField", phrase: str, meaningless: "Tensor", tower: "TextTower") -> "TextQuery":
     import torch
 
-    from featurefields.evaluation.relevancy import TextQuery
+    from featurefields.maths.relevancy import TextQuery
 
     mean, basis = field.about.feature_mean, field.about.feature_basis
     if mean is None or basis is None:

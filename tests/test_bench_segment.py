@@ -28,7 +28,7 @@ from featurefields.evaluation.protocols import (
     read_label,
 )
 from featurefields.evaluation.regions import scene_objects
-from featurefields.evaluation.relevancy import TextQuery, averaged, localised, majority, relevancy_mask
+from featurefields.evaluation.relevancy import averaged, localised, majority, relevancy_mask
 from featurefields.evaluation.simulated_user import (
     UserClick,
     UserView,
@@ -38,6 +38,7 @@ from featurefields.evaluation.simulated_user import (
 )
 from featurefields.files.archive import write_archive
 from featurefields.lens import Lens
+from featurefields.maths.relevancy import TextQuery
 from featurefields.raster import choose_rasterizer
 from featurefields.readers import read_scene
 from featurefields.readers.picture import PhotoFile

@@ -30,11 +30,12 @@ from featurefields.editing.edits import (
     TintSurroundings,
 )
 from featurefields.editing.history import Edited, History, Step, step_of
-from featurefields.editing.records import edit_of, edit_record, packed, unpacked
+from featurefields.editing.records import edit_of, edit_record, unpacked_rows
 from featurefields.editing.scripts import Base, history_record, read_script, script_of, write_history
 from featurefields.errors import FeatureFieldsError, FileFormatError, PromptError
 from featurefields.field import FeatureField
 from featurefields.files.archive import write_archive
+from featurefields.json_tensors import packed
 from featurefields.selection import Selection
 
 SHINY = -1.0
@@ -221,7 +222,7 @@ class TestRecords:
     @pytest.mark.parametrize("count", [0, 1, 7, 8, 1000])
     def test_rows_are_packed_and_unpacked(self, count: int):
         rows = torch.rand(count, generator=torch.Generator().manual_seed(count)) > 0.5
-        assert torch.equal(unpacked(json.loads(json.dumps(packed(rows))), "edit 1"), rows)
+        assert torch.equal(unpacked_rows(json.loads(json.dumps(packed(rows))), "edit 1"), rows)
 
     BROKEN: ClassVar[dict[str, Any]] = {
         r'edit 4 is no edit: write an object with the kind of edit under "edit"': "recolor",
@@ -319,7 +320,7 @@ class TestScripts:
         },
         'edit 1: "selection": the packed rows are damaged': {
             "schema": 1, "kind": "edits",
-            "edits": [{"edit": "keep", "selection": {"who": {"of": 9, "zlib": "eJwDAAAAAAE="}}}],
+            "edits": [{"edit": "keep", "selection": {"who": {"shape": [9], "zlib": "eJwDAAAAAAE="}}}],
         },
         '"base" should name a file beside the list': {
             "schema": 1, "kind": "edits", "edits": [],

@@ -1,7 +1,7 @@
 """From clicks to Gaussians: what is really seen is hit, what is alike and connected is chosen."""
 
 import itertools
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -15,11 +15,13 @@ from featurefields.errors import PromptError
 from featurefields.field import FeatureField
 from featurefields.maths.cosine import CosineSpace
 from featurefields.maths.neighbours import nearest
-from featurefields.raster import RasterConfig, Rasterizer, choose_rasterizer
+from featurefields.raster import Rasterizer, choose_rasterizer
+from featurefields.segmentation.evidence import evidence_of
 from featurefields.segmentation.grouping import NEIGHBOURS, REACH, path_scores, stable_threshold
-from featurefields.segmentation.prompts import RADIUS_PX, Click, Hit, hit
+from featurefields.segmentation.prompts import RADIUS_PX, Click
 from featurefields.segmentation.scores import similarity, stored_features
 from featurefields.segmentation.select import SelectConfig, select
+from featurefields.segmentation.viewed import ViewedField
 from featurefields.selection import Selection
 from featurefields.splats import Splats, concatenate
 
@@ -101,10 +103,20 @@ class TestHit:
             seen(FeatureField(veil, {}), click, rasterizer=CPU)
 
 
-def seen(field: FeatureField, click: Click, *, rasterizer: Rasterizer, radius_px: float = RADIUS_PX) -> Hit:
+@dataclass(frozen=True)
+class Seen:
+    """Every Gaussian's share of what a click shows (n), and how well its pixels are covered."""
+
+    share: Tensor
+    coverage: float
+
+
+def seen(field: FeatureField, click: Click, *, rasterizer: Rasterizer, radius_px: float = RADIUS_PX) -> Seen:
     """What a click shows in its own view."""
     camera = click.camera.to(field.splats.means)
-    return hit(rasterizer.freeze(field.splats, camera, RasterConfig()), click, radius_px=radius_px)
+    found = evidence_of(replace(click, camera=camera), ViewedField(field, rasterizer), radius_px=radius_px)
+    share = torch.zeros(len(field)).to(found.share).index_add_(0, found.rows, found.share)
+    return Seen(share, found.coverage)
 
 
 def bottleneck(splats: Splats, score: Tensor, seeds: Tensor) -> Tensor:

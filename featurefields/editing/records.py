@@ -4,20 +4,18 @@ An edit is an object with its kind under "edit" and what it takes under the name
 {"edit": "recolor", "rgb": [0.1, 0.4, 0.8], "layer": "indep", "flat": false}. What is left out is as in the class.
 """
 
-import base64
-import zlib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields
 from functools import lru_cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
 from featurefields.editing.edits import KINDS, Edit
 from featurefields.errors import FileFormatError, PromptError
+from featurefields.json_tensors import unpacked
 
 Record = dict[str, Any]
 
@@ -71,24 +69,15 @@ def check_keys(record: Mapping[str, object], known: set[str], where: str) -> Non
         )
 
 
-def packed(rows: Bool[Tensor, "n"]) -> Record:
-    """Booleans as JSON: how many, and their bits (zlib, base64)."""
-    content = zlib.compress(np.packbits(rows.cpu().numpy()).tobytes(), 9)
-    return {"of": len(rows), "zlib": base64.b64encode(content).decode("ascii")}
-
-
-def unpacked(record: object, where: str) -> Bool[Tensor, "n"]:
-    """The inverse of `packed`. Raises `FileFormatError` when it is not what that writes."""
+def unpacked_rows(record: object, where: str) -> Bool[Tensor, "n"]:
+    """The booleans that `packed` wrote. Raises `FileFormatError` when it is not what that writes."""
     try:
-        count, text = record["of"], record["zlib"]  # type: ignore[index]
-        size = (count + 7) // 8 if type(count) is int and count >= 0 else -1
-        content = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), size + 1)
-    except (KeyError, TypeError, ValueError, zlib.error) as error:
+        rows = unpacked(record, torch.bool)
+        if rows.ndim != 1:
+            raise ValueError(f"{rows.ndim} dimensions")
+    except (KeyError, TypeError, ValueError) as error:
         raise FileFormatError(f"{where}: the packed rows are damaged; select again") from error
-    if len(content) != size:
-        raise FileFormatError(f"{where}: the packed rows are damaged; select again")
-    bits = np.unpackbits(np.frombuffer(content, dtype=np.uint8), count=count)
-    return torch.from_numpy(bits.astype(bool))
+    return rows
 
 
 @lru_cache(maxsize=64)

@@ -20,8 +20,9 @@ from torch import Tensor
 from featurefields.atomic import write_bytes
 from featurefields.editing.edits import Edit
 from featurefields.editing.history import Edited, History, Step, step_of
-from featurefields.editing.records import Record, check_keys, edit_of, edit_record, packed, unpacked
+from featurefields.editing.records import Record, check_keys, edit_of, edit_record, unpacked_rows
 from featurefields.errors import FileFormatError, PromptError
+from featurefields.json_tensors import packed
 from featurefields.raster import Rasterizer
 
 SCHEMA, KIND = 1, "edits"
@@ -217,7 +218,7 @@ def _planned(entry: Any, where: str) -> Planned:
         raise FileFormatError(f'{where}: "selection" should be the name of one, not {selection!r:.40}')
     check_keys(selection, {"name", "who"}, f'{where}: "selection"')
     name = _texts({"name": selection.get("name", "")}, f'{where}: "selection"')["name"]
-    return Planned(edit, name, unpacked(selection.get("who"), f'{where}: "selection"'))
+    return Planned(edit, name, unpacked_rows(selection.get("who"), f'{where}: "selection"'))
 
 
 def _base(record: Any) -> Base:

@@ -1,6 +1,6 @@
-"""Prompts: what a user points at, and the Gaussians that it shows.
+"""Prompts: what a user points at.
 
-Letters: n Gaussians · h w pixels · D extracted feature dimension · t phrases.
+Letters: h w pixels · D extracted feature dimension · t phrases.
 
 Pixel coordinates are continuous: the top left corner of a picture is (0, 0) and its first pixel's centre (0.5, 0.5).
 A prompt's `name` is how messages call it; its coordinates where there is none.
@@ -16,7 +16,6 @@ from torch import Tensor
 
 from featurefields.camera import Camera
 from featurefields.errors import PromptError
-from featurefields.raster import FrozenView
 from featurefields.segmentation.pixels import grown, near_line
 
 RADIUS_PX = 1.5
@@ -224,27 +223,6 @@ class TextTower(Protocol):
     def embed_text(self, phrases: Sequence[str]) -> Float[Tensor, "t D"]:
         """One vector a phrase, comparable by cosine with the features of images."""
         ...
-
-
-@dataclass(frozen=True)
-class Hit:
-    """What a prompt shows: every Gaussian's share of its pixels (sums to 1), and how well they are covered."""
-
-    share: Float[Tensor, "n"]
-    coverage: float
-
-
-def hit(view: FrozenView, prompt: PixelPrompt, *, radius_px: float = RADIUS_PX) -> Hit:
-    """The Gaussians that the prompted pixels really show, by the transpose of drawing in the prompt's frozen view.
-
-    Raises:
-        PromptError: the prompt is outside the picture, or nothing (sky, a hole) is there.
-    """
-    prompt.check()
-    pixels = prompt.pixels(radius_px).to(view.alpha)
-    weights = view.gather(pixels[..., None])[:, 0]
-    total = float(weights.sum())
-    return Hit(weights / max(total, 1e-12), covered(prompt, total, int(pixels.sum())))
 
 
 def covered(prompt: PixelPrompt, weight: float, count: int) -> float:

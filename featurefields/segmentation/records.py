@@ -1,21 +1,18 @@
 """Prompts and selections as JSON: exact, so that what is replayed is the same bit for bit.
 
 A camera is written as the name of the field's view where it is that view's, else as numbers. Numbers are written with
-all their digits; masks and scores are packed (zlib, base64).
+all their digits; masks and scores are packed (`featurefields.json_tensors`).
 """
 
-import base64
-import zlib
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from featurefields.camera import Camera
 from featurefields.errors import FileFormatError, PromptError
+from featurefields.json_tensors import packed, unpacked
 from featurefields.segmentation.prompts import Box, Click, MaskPrompt, Prompt, Scribble, Text
 from featurefields.segmentation.viewed import camera_key
 from featurefields.selection import Selection
@@ -90,37 +87,6 @@ def selection_of(record: Record) -> Selection:
     if mask.ndim != 1 or mask.shape != score.shape:
         raise ValueError(f"mask {tuple(mask.shape)} and score {tuple(score.shape)} do not fit together")
     return Selection(mask, score, str(record["field_id"]), dict(record["how"]))
-
-
-def packed(tensor: Tensor) -> Record:
-    """A tensor of booleans or of float32 numbers as JSON."""
-    array = tensor.detach().cpu().numpy()
-    content = np.packbits(array).tobytes() if array.dtype == np.bool_ else array.astype("<f4").tobytes()
-    return {"shape": list(array.shape), "zlib": base64.b64encode(zlib.compress(content)).decode("ascii")}
-
-
-def unpacked(record: Record, dtype: torch.dtype) -> Tensor:
-    """The inverse of `packed`, of `dtype` bool or float32.
-
-    Raises:
-        ValueError: it is not what `packed` writes. Also what reading foreign JSON raises.
-    """
-    shape = [int(length) for length in record["shape"]]
-    if min(shape, default=0) < 0 or len(shape) > 2:
-        raise ValueError(f"a tensor of shape {shape}")
-    count = int(np.prod(shape, dtype=np.int64))
-    size = (count + 7) // 8 if dtype == torch.bool else 4 * count
-    decoder = zlib.decompressobj()
-    try:
-        content = decoder.decompress(base64.b64decode(record["zlib"], validate=True), size + 1)
-    except zlib.error as error:
-        raise ValueError(f"packed numbers are damaged ({error})") from error
-    if len(content) != size:
-        raise ValueError(f"packed numbers have not the {size} bytes of their shape {shape}")
-    raw = np.frombuffer(content, dtype=np.uint8)
-    if dtype == torch.bool:
-        return torch.from_numpy(np.unpackbits(raw, count=count).astype(bool).reshape(shape))
-    return torch.from_numpy(raw.view("<f4").astype(np.float32).reshape(shape))
 
 
 def _camera_record(camera: Camera, cameras: Mapping[str, Camera]) -> Record:

@@ -1,27 +1,21 @@
 """Words to the Gaussians that they mean.
 
-Letters: n Gaussians · d stored and D extracted feature dimension · t phrases.
+Letters: n Gaussians.
 
-How much a phrase means a Gaussian is told by relevancy (Kerr et al. 2023, LERF): cosines with the phrase against
-cosines with phrases that mean nothing in particular. The Gaussians that are meant most become prototypes like those
-under a mask, so that words and pixels work together.
+How much a phrase means a Gaussian is told by relevancy (`featurefields.maths.relevancy`). The Gaussians that are meant
+most become prototypes like those under a mask, so that words and pixels work together.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from featurefields.errors import PromptError
 from featurefields.field import FeatureField
+from featurefields.maths.relevancy import CANONICAL, TextQuery
 from featurefields.segmentation.evidence import Evidence
 from featurefields.segmentation.prompts import Text, TextTower
 from featurefields.segmentation.scores import stored_features
-
-NOTHING = ("object", "things", "stuff", "texture")
-"""Phrases that mean nothing in particular."""
-
-SHARPNESS = 10.0
 
 NEUTRAL = 0.5
 """The relevancy of what a phrase means as little as it means anything."""
@@ -43,11 +37,12 @@ def relevancy(field: FeatureField, phrase: str, tower: TextTower) -> Float[Tenso
             f"{about.extractor or 'an unknown extractor'} and the words of {tower.fingerprint}; lift the features of "
             "the extractor that understands the words"
         )
-    texts = normalize(tower.embed_text([phrase, *NOTHING]).to(features), dim=-1)
-    mean, basis = about.feature_mean.to(features), about.feature_basis.to(features)
-    length = about.cosine_space(features.shape[1]).embed(features).norm(dim=-1, keepdim=True).clamp(min=1e-6)
-    cosines = (texts @ mean + features @ (basis @ texts.T)) / length
-    return torch.sigmoid(SHARPNESS * (cosines[:, :1] - cosines[:, 1:])).amin(-1)
+    query = TextQuery.of(
+        tower.embed_text([phrase, *CANONICAL]).to(features),
+        about.feature_mean.to(features),
+        about.feature_basis.to(features),
+    )
+    return query.relevancy(features)
 
 
 @torch.no_grad()
