@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
     from rich.table import Table
 
 WIDE = 240
@@ -98,10 +99,9 @@ class Console:
 
     @staticmethod
     def _tell(line: str, style: str = "") -> None:
-        from rich.console import Console as RichConsole
         from rich.text import Text
 
-        RichConsole(stderr=True).print(Text(line, style=style), soft_wrap=True)
+        _rich(stderr=True).print(Text(line, style=style), soft_wrap=True)
 
 
 def plain(value: object) -> object:
@@ -137,6 +137,17 @@ def readable(value: object) -> str:
     return str(value)
 
 
+def _rich(*, stderr: bool = False, width: int | None = None) -> "RichConsole":
+    """A console of rich's that raises `BrokenPipeError` where nobody reads any more; its own would exit with 1."""
+    from rich.console import Console as RichConsole
+
+    class Piped(RichConsole):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return Piped(stderr=stderr, width=width)
+
+
 def _print_json(content: Mapping[str, object]) -> None:
     import json
 
@@ -145,15 +156,14 @@ def _print_json(content: Mapping[str, object]) -> None:
 
 def _print_summary(summary: Summary) -> None:
     from rich import box
-    from rich.console import Console as RichConsole
     from rich.table import Table
     from rich.text import Text
 
     if summary.tables:
-        wide = RichConsole(width=None if sys.stdout.isatty() else WIDE)
+        wide = _rich(width=None if sys.stdout.isatty() else WIDE)
         for table in summary.tables:
             wide.print(table)
-    console = RichConsole()
+    console = _rich()
     console.print(Text(summary.title, style="bold"), soft_wrap=True)
     table = Table(show_header=False, box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
@@ -180,7 +190,6 @@ def _told(info: Mapping[str, object]) -> str:
 
 @contextmanager
 def _bar(title: str, total: int | None) -> Iterator[Advance]:
-    from rich.console import Console as RichConsole
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -190,7 +199,7 @@ def _bar(title: str, total: int | None) -> Iterator[Advance]:
         TimeRemainingColumn(elapsed_when_finished=True),
         TextColumn("{task.fields[info]}", markup=False),
     )
-    with Progress(*columns, console=RichConsole(stderr=True)) as progress:
+    with Progress(*columns, console=_rich(stderr=True)) as progress:
         task = progress.add_task(title, total=total, info="")
 
         def advance(n: int = 1, **info: object) -> None:

@@ -20,7 +20,8 @@ Adding a command takes one file and one line of `COMMANDS`. The file, say `cli/c
 - Refuse what cannot work by raising a `FeatureFieldsError` before any long work.
 
 Exit codes: 0 done · 1 a `FeatureFieldsError`, one line on stderr · 2 wrong usage · 70 a bug, with its
-traceback · 130 interrupted. With `--json` every error is also told on stdout as `{"error": {kind, message}}`.
+traceback · 130 interrupted · 141 whoever read the output has gone (`ff … | head`). With `--json` every error is
+also told on stdout as `{"error": {kind, message}}`.
 """
 
 import os
@@ -46,6 +47,8 @@ COMMANDS = {
 USAGE_ERROR = 2
 INTERNAL_ERROR = 70
 INTERRUPTED = 130
+NO_READER = 141
+"""What a shell says of a program that a closed pipe ended."""
 
 
 def overview() -> str:
@@ -69,7 +72,26 @@ def overview() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: this process's arguments) and return its exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _main(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _leave_pipes()
+        return NO_READER
+    return code
+
+
+def _leave_pipes() -> None:
+    """Nobody reads what is printed from now on, also what Python still holds back for the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(nowhere, stream.fileno())
+
+
+def _main(arguments: list[str]) -> int:
     if not arguments:
         print(overview(), file=sys.stderr)
         return USAGE_ERROR
@@ -141,6 +163,8 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         console.error("Interrupted", "interrupted; what was written before is complete")
         return INTERRUPTED
+    except BrokenPipeError:  # `main` ends quietly
+        raise
     except Exception as error:  # the last resort: a bug becomes an exit code
         console.bug(error)
         return INTERNAL_ERROR

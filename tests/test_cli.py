@@ -1,6 +1,7 @@
 """The command line: what it imports, what it prints where, and its exit codes."""
 
 import json
+import os
 import subprocess
 import sys
 import types
@@ -27,7 +28,7 @@ from featurefields.selection import Selection
 from featurefields.splats import Splats
 from featurefields_cli import main
 from featurefields_cli.console import Console, Summary, readable
-from featurefields_cli.main import COMMANDS
+from featurefields_cli.main import COMMANDS, NO_READER
 from featurefields_cli.options import ComputeOptions, ReportOptions
 
 HEAVY = ("torch", "numpy", "cv2", "numba", "scipy", "PIL")
@@ -263,6 +264,43 @@ class TestErrors:
 )
 def test_readable(value: object, text: str):
     assert readable(value) == text
+
+
+class TestClosedPipe:
+    """`ff … | head`: whoever read the output has gone."""
+
+    @staticmethod
+    def unread(*arguments: str) -> tuple[int, str]:
+        """Exit code and stderr of `ff` whose output nobody reads."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        command = [
+            sys.executable,
+            "-c",
+            "import sys\nfrom featurefields_cli import main\nsys.exit(main())",
+            *arguments,
+        ]
+        try:
+            done = subprocess.run(
+                command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+            )
+        finally:
+            os.close(writer)
+        return done.returncode, done.stderr
+
+    @pytest.mark.parametrize("flags", [(), ("--json",)], ids=["table", "json"])
+    def test_a_summary_that_nobody_reads_ends_quietly(self, archive: Path, flags: tuple[str, ...]):
+        code, told = self.unread("info", str(archive), *flags)
+        assert code == NO_READER, told
+        assert told == ""
+
+    @pytest.mark.parametrize("words", [("--help",), ("info", "--help")], ids=["overview", "command"])
+    def test_a_help_that_nobody_reads_ends_quietly(self, words: tuple[str, ...]):
+        assert self.unread(*words) == (NO_READER, "")
+
+    def test_an_error_that_nobody_reads_is_still_told_on_stderr(self):
+        code, told = self.unread("info", "nothing/here", "--json")
+        assert code == NO_READER and told.startswith("error: ") and "Traceback" not in told
 
 
 class TestInfo:
