@@ -4,7 +4,7 @@ import pytest
 import torch
 from laws import random_rotation, seeded
 
-from featurefields.maths.neighbours import nearest, surface_normals
+from featurefields.maths.neighbours import nearest, neighbour_pairs, surface_normals
 
 
 def brute_force(points: torch.Tensor, k: int) -> torch.Tensor:
@@ -45,6 +45,23 @@ def test_points_without_neighbours():
     assert distance.tolist() == [[0.0]] and index.tolist() == [[0]]
     distance, index = nearest(torch.zeros(0, 3), 4)
     assert distance.shape == index.shape == (0, 1)
+
+
+@pytest.mark.parametrize("n", [2, 5, 40, 300])
+@pytest.mark.parametrize("k", [1, 4])
+def test_pairs_are_those_that_touch_each_once(n: int, k: int):
+    generator = seeded(10 * n + k)
+    points = torch.randn(n, 3, generator=generator, dtype=torch.float64)
+    within = 0.8 * torch.rand(n, generator=generator, dtype=torch.float64)
+    _, index = nearest(points, k)
+    expected = set()
+    for i in range(n):
+        for rank, j in enumerate(index[i].tolist()):
+            if rank == 0 or (points[i] - points[j]).norm() <= max(within[i], within[j]):
+                expected.add((min(i, j), max(i, j)))
+    first, second, apart = neighbour_pairs(points, k, within=within)
+    assert len(first) == len(expected) and set(zip(first.tolist(), second.tolist(), strict=True)) == expected
+    torch.testing.assert_close(torch.from_numpy(apart), (points[first] - points[second]).norm(dim=-1))
 
 
 def test_single_precision_in_single_precision_out():

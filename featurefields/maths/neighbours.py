@@ -6,9 +6,12 @@ Letters: n points · k neighbours.
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numba import njit
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from torch import Tensor
+
+_kernel = njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
 
 
 def nearest(points: Float[Tensor, "n 3"], k: int) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
@@ -22,8 +25,11 @@ def nearest(points: Float[Tensor, "n 3"], k: int) -> tuple[Float[Tensor, "n k"],
         return points.new_zeros(len(array), 1), torch.zeros(
             len(array), 1, dtype=torch.int64, device=points.device
         )
-    distance, index = KDTree(array).query(array, k=k + 1, workers=-1)
-    distance, index = np.asarray(distance), np.asarray(index)
+    order = KDTree(array).indices  # neighbours in space become neighbours in memory: more than twice as fast
+    ordered = array[order]
+    found_distance, found = KDTree(ordered, leafsize=16).query(ordered, k=k + 1, workers=-1)
+    distance, index = np.empty_like(found_distance), np.empty_like(found)
+    distance[order], index[order] = found_distance, order[found]
     own = index == np.arange(len(array))[:, None]
     own[~own.any(1), -1] = True  # among many duplicates the point itself may not be listed: drop the farthest
     distance, index = distance[~own].reshape(-1, k), index[~own].reshape(-1, k)
@@ -51,8 +57,24 @@ def neighbour_pairs(
     reach = torch.maximum(within[:, None], within[index])
     close = distance <= reach
     close[:, 0] = True
-    rows = torch.arange(len(points), device=points.device)[:, None].expand_as(index)
-    first, second, apart = (x[close].cpu().numpy() for x in (rows, index, distance))
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    _, unique = np.unique(low.astype(np.int64) * len(points) + high, return_index=True)
-    return low[unique], high[unique], apart[unique].astype(np.float64)
+    return _pairs(*(table.cpu().numpy() for table in (index, distance.double(), close)))
+
+
+@_kernel
+def _pairs(
+    index: NDArray[np.int64], distance: NDArray[np.float64], close: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Every pair of a row and one of its neighbours (n k) that is `close`, once: by the smaller one where both are."""
+    n, k = index.shape
+    low, high = np.empty(n * k, np.int64), np.empty(n * k, np.int64)
+    apart, found = np.empty(n * k, np.float64), 0
+    for i in range(n):
+        for a in range(k):
+            j, known = index[i, a], not close[i, a]
+            if j < i:
+                for b in range(k):
+                    known = known or (index[j, b] == i and close[j, b])
+            if not known:
+                low[found], high[found], apart[found] = min(i, j), max(i, j), distance[i, a]
+                found += 1
+    return low[:found].copy(), high[:found].copy(), apart[:found].copy()
