@@ -5,16 +5,14 @@ Letters: h w pixels · `...` any batch of pixels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from featurefields.errors import SceneError
 from featurefields.evaluation.heldout import mean
-from featurefields.readers.record import read_record
+from featurefields.readers.objects import SceneObject, described_objects
 from featurefields.scene import Scene, View
 
 MIN_PIXELS = 30
@@ -23,15 +21,6 @@ LEFT_OUT = -1
 """The id of pixels that the view's mask leaves out."""
 METAL, MATTE = "metal", "matte"
 """Materials that are also told apart from all others."""
-
-
-@dataclass(frozen=True)
-class SceneObject:
-    """One object with instance ids; `material` is "" where nobody said."""
-
-    id: int
-    name: str
-    material: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +68,7 @@ def scene_objects(scene: Scene) -> tuple[SceneObject, ...]:
     shown: set[int] = set()
     for view in scene.split("test"):
         shown.update(instance_ids(view).unique().tolist())
-    known = _described(scene.folder)
+    known = described_objects(scene.folder)
     return tuple(known.get(id, SceneObject(id, f"object {id}")) for id in sorted(shown) if id > 0)
 
 
@@ -148,25 +137,3 @@ def mean_row(rows: Sequence[Row], name: str) -> Row:
         elif isinstance(values[0], int):
             numbers[field.name] = sum(values)
     return replace(first, name=name, material=name, **numbers)
-
-
-def _described(folder: Path) -> dict[int, SceneObject]:
-    """Objects that the scene's meta.json lists, by id."""
-    path = (folder if folder.is_dir() else folder.parent) / "meta.json"
-    if not path.is_file():
-        return {}
-    record = read_record(path)
-    if not isinstance(record.get("objects"), list):
-        return {}
-    found = {}
-    for entry in record.records("objects"):
-        id = entry.values.get("id")
-        if isinstance(id, bool) or not isinstance(id, int) or id < 1:
-            raise SceneError(f"{entry.where}: id is {id!r}, not a whole number above 0; correct it")
-        name, material = (entry.values.get(key) for key in ("name", "kind"))
-        found[id] = SceneObject(
-            id,
-            name if isinstance(name, str) and name else f"object {id}",
-            material if isinstance(material, str) else "",
-        )
-    return found
