@@ -1,4 +1,4 @@
-"""Any vision transformer with patch tokens from the transformers library.
+"""Any vision transformer with patch tokens from the transformers library, and loading of any backbone.
 
 Letters: b batch · h w pixels · hp wp patches · d feature dimension.
 
@@ -10,7 +10,6 @@ import inspect
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from featurefields.errors import FileFormatError, UnavailableError
+from featurefields.vision.convolutional_backbone import ConvolutionalBackbone
+from featurefields.vision.fingerprints import IMAGENET_MEAN, IMAGENET_STD, is_pooled, weights_digest
 from featurefields.vision.hub import model_folder
 from featurefields.vision.interface import fit_to_stride
-
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class TransformersBackbone:
@@ -36,8 +34,8 @@ class TransformersBackbone:
         self,
         model: nn.Module,
         *,
-        mean: tuple[float, float, float] = _IMAGENET_MEAN,
-        std: tuple[float, float, float] = _IMAGENET_STD,
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
     ) -> None:
         """Wrap `model`, whose images are normalised with `mean` and `std` (sRGB in 0..1).
 
@@ -51,7 +49,7 @@ class TransformersBackbone:
         self._registers = int(getattr(config, "num_register_tokens", 0) or 0)
         accepted = inspect.signature(model.forward).parameters
         self._options = {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in accepted else {}
-        self.fingerprint = f"transformers:{config.model_type}@{_digest(model, mean, std)}"
+        self.fingerprint = f"transformers:{config.model_type}@{weights_digest(model, mean, std)}"
 
     @torch.no_grad()
     def __call__(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d hp wp"]:
@@ -78,9 +76,17 @@ class TransformersBackbone:
         patches = hidden[:, front + self._registers :]
         return patches.unflatten(1, (rows, columns)).movedim(-1, 1)
 
+    def over(self, model: nn.Module) -> "TransformersBackbone":
+        """The same settings around another model of the kind, such as a copy in training."""
+        return TransformersBackbone(model, mean=self.mean, std=self.std)
 
-def load_backbone(name: str, *, device: torch.device | str = "cpu") -> TransformersBackbone:
+
+def load_backbone(
+    name: str, *, device: torch.device | str = "cpu"
+) -> TransformersBackbone | ConvolutionalBackbone:
     """The backbone in a local folder, or of a hub id; safetensors weights only, in single precision.
+
+    Vision transformers give their patch tokens, convolutional networks the layers that their config.json names.
 
     Raises:
         UnavailableError: transformers is missing, the hub cannot be reached, or the model has no safetensors.
@@ -109,21 +115,23 @@ def load_backbone(name: str, *, device: torch.device | str = "cpu") -> Transform
         raise FileFormatError(
             f"cannot load model '{name}' from {folder}: {_line(error)}; check that the folder is complete"
         ) from error
-    lost = sorted(key for key in report["missing_keys"] if not _is_pooled(key))
+    lost = sorted(key for key in report["missing_keys"] if not is_pooled(key))
     if lost:
         raise FileFormatError(
             f"model '{name}' in {folder} lacks {len(lost)} weights such as {lost[0]}; use a complete checkpoint"
         )
     mean, std = _normalisation(folder)
-    return TransformersBackbone(model.float().to(device).requires_grad_(False), mean=mean, std=std)
+    network = model.float().to(device).requires_grad_(False)
+    wrap = TransformersBackbone if hasattr(config, "hidden_size") else ConvolutionalBackbone
+    return wrap(network, mean=mean, std=std)
 
 
-def dinov2_small(*, device: torch.device | str = "cpu") -> TransformersBackbone:
+def dinov2_small(*, device: torch.device | str = "cpu") -> TransformersBackbone | ConvolutionalBackbone:
     """DINOv2 ViT-S/14 with registers."""
     return load_backbone("facebook/dinov2-with-registers-small", device=device)
 
 
-def dinov2_base(*, device: torch.device | str = "cpu") -> TransformersBackbone:
+def dinov2_base(*, device: torch.device | str = "cpu") -> TransformersBackbone | ConvolutionalBackbone:
     """DINOv2 ViT-B/14 with registers."""
     return load_backbone("facebook/dinov2-with-registers-base", device=device)
 
@@ -145,7 +153,7 @@ def _normalisation(folder: Path) -> tuple[tuple[float, float, float], tuple[floa
             raise FileFormatError(
                 f"cannot read {path}: {_line(error)}; restore or remove that file"
             ) from error
-    return _IMAGENET_MEAN, _IMAGENET_STD
+    return IMAGENET_MEAN, IMAGENET_STD
 
 
 def _three(values: list[float]) -> tuple[float, float, float]:
@@ -163,22 +171,6 @@ def _layout(config: Any) -> tuple[int, int]:
             f"{side}, hidden_size {length}); choose a plain vision transformer"
         )
     return length, sides[0]
-
-
-def _is_pooled(name: str) -> bool:
-    """Whether a weight belongs to what summarises the patches; patch tokens do not depend on it."""
-    return not {"pooler", "head"}.isdisjoint(name.split("."))
-
-
-def _digest(model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> str:
-    """Hash of the normalisation, and of every weight that matters with its name."""
-    digest = sha256(repr((mean, std)).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        if _is_pooled(name):
-            continue
-        digest.update(f"{name}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 @contextmanager
