@@ -25,8 +25,8 @@ from featurefields.heads.direct import DirectHead
 from featurefields.maths.rotations import matrix_from_quat
 from featurefields.raster import RasterConfig, choose_rasterizer
 from featurefields.splats import Splats, concatenate
+from featurefields.surface_depth import _peaks, _quadrics, _rays, surface_depth
 from featurefields.surfaces.clusters import clusters, without_small_clusters
-from featurefields.surfaces.depth import _peaks, _quadrics, _rays, surface_depth
 from featurefields.surfaces.fusion import MeshConfig, fuse_mesh
 from featurefields.surfaces.samples import seen_points
 from featurefields.surfaces.viewing import all_around, framed

@@ -22,8 +22,8 @@ from featurefields.files.mesh import Mesh
 from featurefields.heads.harmonics import HarmonicsHead
 from featurefields.maths.colour import linear_from_srgb, srgb_from_linear
 from featurefields.raster import Rasterizer
+from featurefields.surface_depth import DepthKind, SurfaceDepth, surface_depth
 from featurefields.surfaces.clusters import without_small_clusters
-from featurefields.surfaces.depth import DepthKind, SurfaceDepth, surface_depth
 
 ColourLayer = Literal["total", "matter"]
 SURVEYED = 8
