@@ -249,7 +249,65 @@ undone = pipeline.model.get_outputs_for_camera(camera)
 assert torch.equal(undone["rgb"], before["rgb"])
 press(panel.k_save)
 assert (Path({config!r}).parent / "saved" / "selection.safetensors").is_file(), panel.l_status.value
-panel._session.add = lambda prompt: 1 / 0
+for name in ("field", "base", "selection"):
+    assert (Path({config!r}).parent / "saved" / (name + ".safetensors")).is_file() == (name != "base")
+
+press(panel.i_apply)
+few = len(pipeline.model.editor.shown)
+click(forward)
+assert panel.l_status.value.endswith("splats are selected"), "selecting goes on where splats are gone"
+assert few < len(pipeline.model.made) == len(pipeline.model.editor.selected.mask)
+assert len(pipeline.model.editor.selection.mask) == few
+press(panel.j_undo_edit)
+assert panel.l_status.value == "edits left: 0"
+counts = []
+for threshold in (0.99, -0.5):
+    panel.d_threshold.value = threshold
+    press(panel.d_threshold)
+    counts.append(int(panel.l_status.value.split()[0].replace(",", "")))
+assert counts[0] < counts[1], counts
+press(panel.f_clear)
+assert panel.l_status.value == "nothing is selected"
+press(panel.e_undo)
+assert panel.l_status.value.endswith("splats are selected")
+
+# Exceptions: told in the viewer's threads, raised in the main one; nerfstudio's own goes through
+from nerfstudio.viewer.render_state_machine import viewer_utils
+model, told = pipeline.model, []
+
+def in_a_thread(fail):
+    def draw():
+        try:
+            told.append(model.get_outputs_for_camera(camera))
+        except BaseException as error:
+            told.append(error)
+    model.__dict__["rasterizer"] = types.SimpleNamespace(draw=fail)
+    thread = threading.Thread(target=draw)
+    thread.start()
+    thread.join()
+    return told.pop()
+
+def out_of_memory(*args, **kwargs):
+    raise MemoryError("so large a picture")
+
+def interrupted(*args, **kwargs):
+    raise viewer_utils.IOChangeException
+
+good = model.rasterizer
+black = in_a_thread(out_of_memory)
+assert black.keys() == before.keys() and not any(layer.any() for layer in black.values())
+assert all(black[name].shape == before[name].shape for name in before)
+assert "MemoryError: so large a picture" in panel.l_status.value, panel.l_status.value
+assert isinstance(in_a_thread(interrupted), viewer_utils.IOChangeException)
+try:
+    model.get_outputs_for_camera(camera)
+    raise AssertionError("commands must not go on with black pictures")
+except viewer_utils.IOChangeException:
+    pass
+model.__dict__["rasterizer"] = good
+assert torch.equal(model.get_outputs_for_camera(camera)["rgb"], before["rgb"])
+
+pipeline.model.editor.add = lambda *prompt: 1 / 0
 click(forward)
 assert "internal error, see the terminal: ZeroDivisionError" in panel.l_status.value
 print("all well")

@@ -1,38 +1,38 @@
 """The model that nerfstudio's commands see: a field, and the run that makes it.
 
-It is a `SplatfactoModel` by name, because `ns-export gaussian-splat` and the viewer ask for one; nothing of that class
-is used. Letters: n Gaussians · h w pixels.
+Letters: n Gaussians · h w pixels.
 """
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.data.scene_box import OrientedBox
 from nerfstudio.models.base_model import ModelConfig
-from nerfstudio.models.splatfacto import SplatfactoModel
+from nerfstudio.viewer import render_state_machine
 from torch import Tensor, nn
 
 from featurefields.adapters.nerfstudio.cameras import camera_of
+from featurefields.adapters.nerfstudio.comparison import compared, truth
+from featurefields.adapters.nerfstudio.editor import Editor
+from featurefields.adapters.nerfstudio.ordinary import OrdinarySplats
 from featurefields.adapters.nerfstudio.outputs import SIMILARITY, Display
 from featurefields.adapters.nerfstudio.panel import Panel
 from featurefields.adapters.nerfstudio.run import Run, field_in, nerfstudio_frame, part
-from featurefields.editing.baking import bake_harmonics
-from featurefields.evaluation.metrics import psnr, ssim
 from featurefields.field import FeatureField
-from featurefields.maths.harmonics import CONSTANT
 from featurefields.maths.similarity import Similarity
 from featurefields.raster import Rasterizer, choose_rasterizer
-from featurefields.splats import Splats
 
 STATE = "run."
 """Beginning of the names of our tensors in nerfstudio's checkpoints."""
-COLOURS = ("shs_0", "shs_rest", "features_dc", "features_rest", "colors")
-"""Properties that need the colours baked."""
+DERIVED = ("display", "moved_field", "world_from_nerfstudio")
+"""What is derived from the field and kept until it changes."""
+INTERRUPTED = render_state_machine.viewer_utils.IOChangeException
+"""What nerfstudio raises inside of a drawing that nobody waits for any more."""
 
 
 @dataclass
@@ -71,11 +71,10 @@ class FieldModelConfig(ModelConfig):
     """Degree of the spherical harmonics that `ns-export gaussian-splat` bakes the colours into."""
 
 
-class FieldModel(SplatfactoModel):
+class FieldModel(OrdinarySplats):
     """A field in nerfstudio's hands.
 
-    While training there is a `run`, and the field is the run's; otherwise it is that of a checkpoint. Everything that
-    nerfstudio reads of a splat model (`means`, `shs_0`, …) is in the frame of its own world.
+    While training there is a `run`, and the field is the run's; otherwise it is that of a checkpoint.
     """
 
     config: FieldModelConfig  # type: ignore[assignment]
@@ -87,7 +86,9 @@ class FieldModel(SplatfactoModel):
         self.background_color = torch.zeros(3)
         self.run: Run | None = None
         self.loaded: FeatureField | None = None
-        self.selecting = Panel(lambda: self.made, lambda: self.rasterizer, lambda: self.world_from_nerfstudio)
+        self.editor = Editor(lambda: self.made, lambda: self.rasterizer)
+        self.selecting = Panel(self.editor, lambda: self.world_from_nerfstudio)
+        self.channels = {"rgb": 3, "depth": 1, "accumulation": 1, SIMILARITY: 1}
 
     @cached_property
     def rasterizer(self) -> Rasterizer:
@@ -109,17 +110,31 @@ class FieldModel(SplatfactoModel):
         self.forget()
 
     def forget(self) -> None:
-        """What was derived from the field is derived anew when it is asked for."""
-        for name in ("display", "moved", "baked", *COLOURS, "world_from_nerfstudio"):
+        super().forget()
+        for name in DERIVED:
             self.__dict__.pop(name, None)
 
     # What is drawn
 
     @cached_property
     def display(self) -> Display:
-        shown = self.selecting.shown
-        assert shown is not None
-        return Display.of(shown)
+        assert self.editor.shown is not None, "there is no field yet"
+        return Display.of(self.editor.shown)
+
+    @property
+    def num_points(self) -> int:
+        return 0 if self.made is None else len(self.made)
+
+    @property
+    def moved(self) -> FeatureField | None:
+        self._keep_up()
+        return self.moved_field
+
+    @cached_property
+    def moved_field(self) -> FeatureField | None:
+        """`moved`, once it is up to date."""
+        shown = self.editor.shown
+        return None if shown is None else shown.moved(self.world_from_nerfstudio.inverse)
 
     def get_outputs(self, camera: Cameras) -> dict[str, Tensor]:  # type: ignore[override]
         """Every layer of the field at a camera, see `Display.outputs`; nothing at all before there is a field."""
@@ -129,22 +144,36 @@ class FieldModel(SplatfactoModel):
         view = camera_of(camera, self.world_from_nerfstudio)
         back = self.world_from_nerfstudio.inverse
         self._keep_up()
-        return self.display.outputs(
-            view, self.rasterizer, back, selection=self.selecting.selection, within=self._cropped()
+        found = self.display.outputs(
+            view, self.rasterizer, back, selection=self.editor.selection, within=self._cropped()
         )
+        self.channels = {name: layer.shape[-1] for name, layer in found.items()}
+        return found
 
     @torch.no_grad()
     def get_outputs_for_camera(  # type: ignore[override]
         self, camera: Cameras, obb_box: OrientedBox | None = None
     ) -> dict[str, Tensor]:
-        """The same inside of a box."""
-        self.set_crop(obb_box)
-        return self.get_outputs(camera)
+        """The same inside of a box.
+
+        The viewer asks in threads of its own, which an exception would end for good: there what goes wrong is told in
+        the panel, and the pictures are black.
+        """
+        try:
+            self.set_crop(obb_box)
+            return self.get_outputs(camera)
+        except INTERRUPTED:
+            raise
+        except Exception as error:
+            if threading.current_thread() is threading.main_thread():
+                raise
+            self.selecting.tell_failure(error)
+            return self.empty((int(camera.height.reshape(-1)[0]), int(camera.width.reshape(-1)[0])))
 
     def _keep_up(self) -> None:
         """Drop what was derived from a field that has changed since."""
         now = (self.run.fit.step, self.run.done) if self.run is not None else None
-        stamp = (now, self.selecting.version)
+        stamp = (now, self.editor.version)
         if self.__dict__.get("_stamp") != stamp:
             self.forget()
             self.__dict__["_stamp"] = stamp
@@ -156,22 +185,21 @@ class FieldModel(SplatfactoModel):
         return self.crop_box.within(means)
 
     def empty(self, size: tuple[int, int]) -> dict[str, Tensor]:
-        """The pictures that are always there, black."""
+        """The pictures that were there last, black."""
         height, width = size
-        channels = {"rgb": 3, "depth": 1, "accumulation": 1, SIMILARITY: 1}
-        return {name: torch.zeros(height, width, c, device=self.device) for name, c in channels.items()}
+        return {name: torch.zeros(height, width, c, device=self.device) for name, c in self.channels.items()}
 
     # What is measured
 
     def get_metrics_dict(self, outputs: Mapping[str, Tensor], batch: Mapping[str, Any]) -> dict[str, Any]:
         """PSNR in dB and the number of splats."""
-        return {"psnr": self._compared(outputs, batch)["psnr"], "splats": float(self.num_points)}
+        return {"psnr": compared(outputs, batch)["psnr"], "splats": float(self.num_points)}
 
     def get_loss_dict(
         self, outputs: Mapping[str, Tensor], batch: Mapping[str, Any], metrics_dict: Any = None
     ) -> dict[str, Tensor]:
         """The mean absolute error of a picture; training has its own loss, see `Run`."""
-        image, mask = _truth(batch)
+        image, mask = truth(batch)
         error = (outputs["rgb"].cpu() - image).abs().mean(-1)
         return {"error": (error if mask is None else error[mask]).mean()}
 
@@ -179,14 +207,9 @@ class FieldModel(SplatfactoModel):
         self, outputs: Mapping[str, Tensor], batch: Mapping[str, Any]
     ) -> tuple[dict[str, float], dict[str, Tensor]]:
         """PSNR (dB) and SSIM over the pixels that count, and photo and drawing side by side."""
-        image, _ = _truth(batch)
+        image, _ = truth(batch)
         side_by_side = torch.cat([image, outputs["rgb"].cpu()], dim=1)
-        return self._compared(outputs, batch), {"img": side_by_side}
-
-    def _compared(self, outputs: Mapping[str, Tensor], batch: Mapping[str, Any]) -> dict[str, float]:
-        image, mask = _truth(batch)
-        drawn = outputs["rgb"].detach().cpu()
-        return {"psnr": psnr(drawn, image, mask), "ssim": ssim(drawn, image, mask)}
+        return compared(outputs, batch), {"img": side_by_side}
 
     # What is kept
 
@@ -220,68 +243,5 @@ class FieldModel(SplatfactoModel):
             self.loaded = field_in(state).to(self.device)
             for head in self.loaded.heads.values():
                 head.eval().requires_grad_(False)
-        self.selecting.reset()
+        self.editor.reset()
         self.forget()
-
-    # What ns-export and the viewer read of a splat model
-
-    @cached_property
-    def moved(self) -> FeatureField | None:
-        """The field in nerfstudio's world."""
-        shown = self.selecting.shown
-        return None if shown is None else shown.moved(self.world_from_nerfstudio.inverse)
-
-    @cached_property
-    def baked(self) -> Splats:
-        """The field's Gaussians with spherical harmonics, in nerfstudio's world."""
-        assert self.moved is not None
-        with torch.no_grad():
-            return bake_harmonics(self.moved, self.config.sh_degree)
-
-    @property
-    def means(self) -> Float[Tensor, "n 3"]:
-        self._keep_up()
-        return torch.zeros(0, 3) if self.moved is None else self.moved.splats.means.detach()
-
-    @property
-    def num_points(self) -> int:
-        return 0 if self.made is None else len(self.made)
-
-    @property
-    def quats(self) -> Float[Tensor, "n 4"]:
-        return torch.zeros(0, 4) if self.moved is None else self.moved.splats.quats.detach()
-
-    @property
-    def scales(self) -> Float[Tensor, "n 3"]:
-        """Logarithms, as nerfstudio keeps them."""
-        return torch.zeros(0, 3) if self.moved is None else self.moved.splats.log_scales.detach()
-
-    @property
-    def opacities(self) -> Float[Tensor, "n 1"]:
-        """Logits, as nerfstudio keeps them."""
-        return torch.zeros(0, 1) if self.moved is None else self.moved.splats.opacity_logits.detach()[:, None]
-
-    @cached_property
-    def shs_0(self) -> Float[Tensor, "n 3"]:
-        return self.baked.columns["harmonics"][:, 0]
-
-    @cached_property
-    def shs_rest(self) -> Float[Tensor, "n k 3"]:
-        return self.baked.columns["harmonics"][:, 1:]
-
-    @cached_property
-    def colors(self) -> Float[Tensor, "n 3"]:
-        return (self.shs_0 * CONSTANT + 0.5).clamp(0, 1)
-
-    @cached_property
-    def features_dc(self) -> Float[Tensor, "n 3"]:
-        return self.shs_0
-
-    @cached_property
-    def features_rest(self) -> Float[Tensor, "n k 3"]:
-        return self.shs_rest
-
-
-def _truth(batch: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
-    mask = batch.get("mask")
-    return batch["image"].cpu(), None if mask is None else mask[..., 0].cpu()

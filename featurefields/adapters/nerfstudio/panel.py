@@ -2,8 +2,6 @@
 
 nerfstudio calls an element's hook with its training lock held and draws again afterwards; a click on the scene arrives
 in another thread without the lock. What goes wrong is told in the panel's last line: an exception would end the thread.
-
-Letters: n Gaussians.
 """
 
 import threading
@@ -28,47 +26,31 @@ from nerfstudio.viewer.viewer_elements import (
 )
 from torch import nn
 
+from featurefields.adapters.nerfstudio.editor import Editor
 from featurefields.camera import Camera
-from featurefields.editing.edits import Delete, Edit, Keep, Recolor, RemoveSpecular, ScaleRoughness, apply
-from featurefields.errors import FeatureFieldsError, PromptError
-from featurefields.field import FeatureField
-from featurefields.files.archive import write_archive
-from featurefields.files.selection import write_selection
+from featurefields.editing.edits import Delete, Edit, Keep, Recolor, RemoveSpecular, ScaleRoughness
+from featurefields.errors import FeatureFieldsError
 from featurefields.maths.similarity import Similarity
-from featurefields.raster import Rasterizer
 from featurefields.segmentation.prompts import Click
 from featurefields.segmentation.select import SelectConfig
-from featurefields.segmentation.session import Session
-from featurefields.selection import Selection
 
 CLICKED_PX, CLICKED_FOCAL = 384, 450.0
 """Size and focal length, in pixels, of the picture around a clicked ray."""
 AUTOMATIC = -1.0
 """Where the slider of the threshold means that the engine finds one."""
+WAITING = "click on the object in the picture"
 
 
 class Panel(nn.Module):
-    """A session on the field as it is, and edits of what is selected.
+    """The controls of an `Editor`.
 
     The viewer lists the elements in the alphabetical order of their attributes.
-
-    Attributes:
-        version: changes whenever what is shown does.
-        shown: the field with its edits; None before there is a field.
     """
 
-    def __init__(
-        self,
-        made: Callable[[], FeatureField | None],
-        rasterizer: Callable[[], Rasterizer],
-        world_from_nerfstudio: Callable[[], Similarity],
-    ) -> None:
+    def __init__(self, editor: Editor, world_from_nerfstudio: Callable[[], Similarity]) -> None:
         super().__init__()
-        self._made, self._rasterizer, self._frame = made, rasterizer, world_from_nerfstudio
-        self._session: Session | None = None
-        self._edits: list[tuple[Edit, Bool[Tensor, n]]] = []
-        self._fields: list[FeatureField] = []
-        self.version = 0
+        self._editor, self._frame = editor, world_from_nerfstudio
+        self._last_failure = ""
         self.control = ViewerControl()
         self.a_click = ViewerButton("Select", self._wait_for_click)
         self.b_negative = ViewerCheckbox("Negative", False)
@@ -85,71 +67,26 @@ class Panel(nn.Module):
         self.k_save = ViewerButton("Save", self._save)
         self.l_status = ViewerText("Status", "")
 
-    @property
-    def shown(self) -> FeatureField | None:
-        return self._fields[-1] if self._fields else self._made()
+    def tell_failure(self, error: Exception) -> None:
+        """Tell of an error in the status line; of one that nobody foresaw also in the terminal, once.
 
-    @property
-    def selection(self) -> Selection | None:
-        """What is selected; None without clicks, and when an edit has changed the number of Gaussians."""
-        if self._session is None or not self._session.steps:
-            return None
-        try:
-            selection = self._session.selection
-        except FeatureFieldsError:
-            return None
-        shown = self.shown
-        return selection if shown is not None and len(shown) == len(selection.mask) else None
-
-    def reset(self) -> None:
-        """Forget clicks and edits: the field is another one."""
-        self._session, self._fields = None, []
-        self.version += 1
-
-    def add_click(self, camera: Camera, *, positive: bool = True) -> None:
-        """A click on the middle of a camera's picture, in the field's world.
-
-        Raises:
-            PromptError: there is nothing, or the field has no features yet.
+        Call it while the error is handled.
         """
-        field = self._made()
-        if field is None or "feature" not in field.heads:
-            raise PromptError("the field has no features yet: they come at the end of training")
-        if self._session is None:
-            self._session = Session(field, self._rasterizer(), self._config())
-        self._session.add(Click(camera.width / 2, camera.height / 2, camera, positive))
-        self.version += 1
-
-    def edit(self, edit: Edit) -> None:
-        """Apply an edit to what is selected. Raises `PromptError` when nothing is, or the edit makes no sense."""
-        if self._session is None or not self._session.steps:
-            raise PromptError("nothing is selected; press 'Select' and click on an object first")
-        shown, mask = self.shown, self._session.selection.mask
-        assert shown is not None
-        if len(shown) != len(mask):
-            raise PromptError("the last edit changed the number of splats; undo it first")
-        self._fields.append(apply(edit, shown, mask))
-        self.version += 1
-
-    def save(self, folder: Path) -> list[Path]:
-        """Write the field as it is shown, and what is selected; replaces what was saved before."""
-        shown = self.shown
-        if shown is None:
-            raise PromptError("there is no field to save yet")
-        paths = [write_archive(shown, folder / "field.safetensors", overwrite=True)]
-        if self._session is not None and self._session.steps and not self._fields:
-            paths.append(
-                write_selection(self._session.selection, folder / "selection.safetensors", overwrite=True)
-            )
-        return paths
+        if isinstance(error, FeatureFieldsError):
+            self._tell(str(error))
+            return
+        line = f"internal error, see the terminal: {type(error).__name__}: {error}"
+        if line != self._last_failure:
+            CONSOLE.print(traceback.format_exc(), markup=False)
+        self._last_failure = line
+        self._tell(line)
 
     # Hooks of the elements; the training lock is held
 
     def _settings(self, element: ViewerElement) -> None:
         with self._told():
-            if self._session is not None:
-                self._session.config = self._config()
-            self.version += 1
+            self._editor.set_config(self._config())
+            self._tell_selected()
 
     def _config(self) -> SelectConfig:
         threshold = float(self.d_threshold.value)
@@ -158,42 +95,37 @@ class Panel(nn.Module):
 
     def _undo(self, element: ViewerElement) -> None:
         with self._told():
-            if self._session is not None:
-                self._session.undo()
-            self.version += 1
+            self._editor.undo()
             self._tell_selected()
 
     def _clear(self, element: ViewerElement) -> None:
         with self._told():
-            self._session = None
-            self.version += 1
-            self._tell("")
+            self._editor.clear()
+            self._tell_selected()
 
     def _carry_out(self, element: ViewerElement) -> None:
         with self._told():
             name = str(self.g_edit.value)
             red, green, blue = (value / 255 for value in self.h_colour.value)
-            self.edit(EDITS[name]((red, green, blue)))
+            self._editor.edit(EDITS[name]((red, green, blue)))
             self._tell(f"{name}: done")
 
     def _undo_edit(self, element: ViewerElement) -> None:
         with self._told():
-            if self._fields:
-                self._fields.pop()
-            self.version += 1
-            self._tell(f"{len(self._fields)} edits are left")
+            self._editor.undo_edit()
+            self._tell(f"edits left: {len(self._editor.edits)}")
 
     def _save(self, element: ViewerElement) -> None:
         with self._told():
             folder = Path(self.control.viewer.log_filename).parent / "saved"
-            paths = self.save(folder)
+            paths = self._editor.save(folder)
             self._tell(f"wrote {', '.join(path.name for path in paths)} to {folder}")
 
     # Clicks on the scene; no lock is held
 
     def _wait_for_click(self, element: ViewerElement) -> None:
         with self._told():
-            self._tell("click on the object in the picture")
+            self._tell(WAITING)
             self.control.register_pointer_cb("click", self._clicked)
 
     def _clicked(self, click: ViewerClick) -> None:
@@ -201,7 +133,8 @@ class Panel(nn.Module):
             self.control.unregister_pointer_cb()
         with self._lock(), self._told():
             camera = camera_along(click.origin, click.direction, self._frame())
-            self.add_click(camera, positive=not self.b_negative.value)
+            positive = not self.b_negative.value
+            self._editor.add(Click(camera.width / 2, camera.height / 2, camera, positive), self._config())
             self._tell_selected()
         with self._told():
             self.control.viewer._trigger_rerender()
@@ -213,24 +146,19 @@ class Panel(nn.Module):
     # What is told
 
     def _tell_selected(self) -> None:
-        if self._session is None or not self._session.steps:
-            self._tell("nothing is selected")
-        else:
-            self._tell(f"{self._session.selection.count:,} splats are selected")
+        selected = self._editor.selected
+        self._tell("nothing is selected" if selected is None else f"{selected.count:,} splats are selected")
 
     def _tell(self, line: str) -> None:
         self.l_status.value = line
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Errors go to the status line; what nobody foresaw also goes to the terminal, with its traceback."""
+        """Errors go to the status line and no further."""
         try:
             yield
-        except FeatureFieldsError as error:
-            self._tell(str(error))
         except Exception as error:
-            CONSOLE.print(traceback.format_exc(), markup=False)
-            self._tell(f"internal error, see the terminal: {type(error).__name__}: {error}")
+            self.tell_failure(error)
 
 
 EDITS: dict[str, Callable[[tuple[float, float, float]], Edit]] = {
