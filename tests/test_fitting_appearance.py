@@ -16,13 +16,13 @@ from featurefields.fitting.appearance import AppearanceConfig, AppearanceFit
 from featurefields.fitting.densify import DensifyConfig
 from featurefields.fitting.loop import (
     finished_field,
-    interrupts_held,
     load_checkpoint,
     run_fit,
     save_checkpoint,
 )
 from featurefields.fitting.priors import NONE
 from featurefields.heads.reflected import ReflectedHead
+from featurefields.interrupts import interrupts_held
 from featurefields.raster import choose_rasterizer
 from featurefields.readers import read_scene
 from featurefields.scene import Scene

@@ -1,10 +1,7 @@
 """Running a fit to its end: checkpoints, resuming, and the field that comes out."""
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +10,7 @@ from featurefields.errors import FittingError
 from featurefields.field import About, FeatureField
 from featurefields.files.container import read_container, write_container
 from featurefields.fitting.appearance import AppearanceConfig, AppearanceFit
+from featurefields.interrupts import interrupts_held
 from featurefields.scene import Scene
 
 CHECKPOINT_EVERY_S = 60.0
@@ -56,27 +54,6 @@ def load_checkpoint(fit: AppearanceFit, scene: Scene, path: Path) -> None:
                 "or fit again without --resume"
             )
     fit.load(tensors, header["facts"])
-
-
-@contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Ctrl-C takes effect at the end of the block instead of somewhere within it.
-
-    Only the main thread hears of Ctrl-C and can hold it back; in others, and where it is ignored, nothing is done.
-    """
-    in_main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT) if in_main else None
-    if before in (None, signal.SIG_IGN):
-        yield
-        return
-    caught: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if caught:
-        signal.raise_signal(signal.SIGINT)
 
 
 def run_fit(
