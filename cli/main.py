@@ -36,6 +36,7 @@ COMMANDS = {
     "edit": (".edit", "recolour, remove or roughen what is selected, without loss"),
     "eval": (".eval", "measure a field against its photos and, where there is any, ground truth"),
     "bench": (".bench", "measure segmentation: public protocols and a simulated user"),
+    "distill": (".distill", "teach a 2D backbone features that other views agree on"),
     "render": (".render", "draw views and layers of a field to PNG files or videos; compare two"),
     "masks": (".masks", "draw selections as masks of the photos: PNG and COCO JSON"),
     "labels": (".labels", "number a .ply's splats by object; give an edited .ply its numbers back"),

@@ -23,6 +23,8 @@ from featurefields.vision.fingerprints import IMAGENET_MEAN, IMAGENET_STD, is_po
 from featurefields.vision.hub import model_folder
 from featurefields.vision.interface import fit_to_stride
 
+_SETTINGS = ("preprocessor_config.json", "processor_config.json")
+
 
 class TransformersBackbone:
     """An extractor around a transformers model; `model` may go on being trained through `tokens`.
@@ -126,6 +128,18 @@ def load_backbone(
     return wrap(network, mean=mean, std=std)
 
 
+def save_backbone(backbone: TransformersBackbone | ConvolutionalBackbone, folder: Path) -> None:
+    """Write config.json, safetensors and how pictures are normalised into `folder`, which exists.
+
+    `load_backbone` reads it back, and so does the transformers library by itself.
+    """
+    model: Any = backbone.model
+    with _quiet():
+        model.save_pretrained(folder)
+    settings = {"do_normalize": True, "image_mean": list(backbone.mean), "image_std": list(backbone.std)}
+    (folder / _SETTINGS[0]).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+
+
 def dinov2_small(*, device: torch.device | str = "cpu") -> TransformersBackbone | ConvolutionalBackbone:
     """DINOv2 ViT-S/14 with registers."""
     return load_backbone("facebook/dinov2-with-registers-small", device=device)
@@ -138,7 +152,7 @@ def dinov2_base(*, device: torch.device | str = "cpu") -> TransformersBackbone |
 
 def _normalisation(folder: Path) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and deviation the model was trained with: its preprocessor's, else ImageNet's."""
-    for file in ("preprocessor_config.json", "processor_config.json"):
+    for file in _SETTINGS:
         path = folder / file
         if not path.is_file():
             continue

@@ -1,0 +1,1 @@
+"""Splat and distil: a student learns, from single pictures, features that other views agree on."""
