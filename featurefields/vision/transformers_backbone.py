@@ -23,6 +23,8 @@ from featurefields.vision.fingerprints import IMAGENET_MEAN, IMAGENET_STD, is_po
 from featurefields.vision.hub import model_folder
 from featurefields.vision.interface import fit_to_stride
 
+_CLASS_TOKENS = {"cls_token", "class_embedding"}
+"""What the weight of the class token is called."""
 _SETTINGS = ("preprocessor_config.json", "processor_config.json")
 
 
@@ -64,6 +66,18 @@ class TransformersBackbone:
         Raises:
             FileFormatError: the model's output is not one token a patch after the class and register tokens.
         """
+        return self.tokens_and_class(images)[0]
+
+    @property
+    def has_class_token(self) -> bool:
+        """Whether the model has a token for the whole image."""
+        names = (name.rpartition(".")[2] for name in self.model.state_dict())
+        return not _CLASS_TOKENS.isdisjoint(names)
+
+    def tokens_and_class(
+        self, images: Float[Tensor, "b 3 h w"]
+    ) -> tuple[Float[Tensor, "b d hp wp"], Float[Tensor, "b d"] | None]:
+        """`tokens`, and the token for the whole image where the model has one. Raises what `tokens` raises."""
         weight = next(self.model.parameters())
         images = fit_to_stride(images.to(weight), self.stride)
         mean, std = (torch.tensor(values).to(weight)[:, None, None] for values in (self.mean, self.std))
@@ -76,7 +90,7 @@ class TransformersBackbone:
                 "one token a patch is needed: choose a plain vision transformer"
             )
         patches = hidden[:, front + self._registers :]
-        return patches.unflatten(1, (rows, columns)).movedim(-1, 1)
+        return patches.unflatten(1, (rows, columns)).movedim(-1, 1), hidden[:, 0] if front else None
 
     def over(self, model: nn.Module) -> "TransformersBackbone":
         """The same settings around another model of the kind, such as a copy in training."""
