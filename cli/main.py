@@ -36,6 +36,7 @@ COMMANDS = {
     "segment": (".segment", "choose Gaussians with clicks, boxes, masks or text"),
     "edit": (".edit", "recolour, remove or roughen what is selected, without loss"),
     "view": (".view", "see, select and edit in a browser"),
+    "view": (".view", "see, select and edit in a browser"),
     "eval": (".eval", "measure a field against its photos and, where there is any, ground truth"),
     "bench": (".bench", "measure segmentation: public protocols and a simulated user"),
     "distill": (".distill", "teach a 2D backbone features that other views agree on"),
