@@ -118,8 +118,5 @@ def _surroundings(
     shell, blank = Shell(cameras, reach), splats.means.new_zeros(len(splats), 1)
     for picture in pictures:
         alpha: Float[Tensor, "h w"] = rasterizer.draw(splats, blank, picture.camera, raster).alpha
-        free = alpha < config.covered
-        if picture.mask is not None:
-            free &= picture.mask
-        shell.add(picture.camera, picture.picture.permute(1, 2, 0), free)
+        shell.add(picture.camera, picture.picture.permute(1, 2, 0), alpha < config.covered, picture.mask)
     return shell.splats()
