@@ -8,7 +8,7 @@ import tyro
 
 from featurefields.errors import PromptError
 
-from .baking import baked
+from .baking import baked, baking_error
 from .console import Console, Summary
 from .inputs import load_field, load_selection
 from .options import ComputeOptions, OptionalPath, Output, ReportOptions, WriteOptions
@@ -139,16 +139,16 @@ def _export_splats(options: ExportOptions, field: "FeatureField", console: Conso
     from featurefields.files.ply import write_ply
 
     overwrite, output = options.write.overwrite, options.output
-    splats = baked(
-        field, console, in_world=options.frame == "world", degree=options.sh_degree, sky=options.sky,
-        quick=options.quick,
-    )  # fmt: skip
+    in_world, degree = options.frame == "world", options.sh_degree
+    if output.suffix.lower() == ".splat":  # which has no more
+        degree = 0
+    splats = baked(field, console, in_world=in_world, degree=degree, sky=options.sky, quick=options.quick)
+    rows = {"sh degree": degree, **baking_error(field, splats, in_world=in_world, sky=options.sky)}
     if compressed_ending(output) is not None:
         with console.progress(f"compressing {len(splats):,} splats"):
             write_compressed(splats, output, overwrite=overwrite)
     elif output.suffix.lower() == ".splat":
         write_dot_splat(splats, output, overwrite=overwrite)
-        return {"sh degree": 0}
     else:
         write_ply(splats, output, overwrite=overwrite)
-    return {"sh degree": options.sh_degree}
+    return rows

@@ -7,11 +7,14 @@ For every object and held-out view: error inside the object's true mask against 
 - of the field baked into an ordinary splat (from the cameras of the training views only): as it is, after
   `ff edit --splat --remove-specular` with the training cameras, and from the hemisphere above;
 - of an ordinary splat fitted to the same photos (--ordinary): as it is, with its view-dependent bands dropped, and the
-  same edits.
+  same edits;
+- of the field's own pictures less the *true* reflections ("perfect"): the most that an edit of this field could gain.
 
 Outside the mask, dilated by --margin pixels, the PSNR of each edited picture against the photo must stay. What is
 edited is chosen by the true masks of all views (so that errors of segmentation stay out) and, for the field and its
-baked splat, by one click as well. Baked: PSNR of the baked splat against the photos beside the field's own.
+baked splat, by one click as well. Recolouring, of matter and of everything: correlation of high-pass luminance with the
+field as it is, inside the object, and the same change outside. Baked: PSNR of the baked splat against the photos beside
+the field's own.
 """
 
 import argparse
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from benchmarks.edits.measurement import Row
+    from benchmarks.edits.recolouring import Recoloured
     from featurefields.field import FeatureField
     from featurefields.raster import Rasterizer
     from featurefields.scene import Scene
@@ -48,21 +52,26 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="bake from fewer views")
     parser.add_argument("--json", type=Path, help="also write the results here")
     options = parser.parse_args(arguments)
-    rows, facts = measure(options)
+    rows, recoloured, facts = measure(options)
     from benchmarks.edits.report import show
 
-    summary = show(rows, facts)
+    summary = show(rows, recoloured, facts)
     if options.json:
         from featurefields.atomic import write_bytes
 
-        content = {"facts": facts, "summary": summary, "rows": [asdict(row) for row in rows]}
+        content: dict[str, object] = {"facts": facts, "summary": summary}
+        content |= {
+            "rows": [asdict(row) for row in rows],
+            "recoloured": [asdict(each) for each in recoloured],
+        }
         write_bytes(options.json, json.dumps(content, indent=1).encode(), overwrite=True)
     return 0
 
 
-def measure(options: argparse.Namespace) -> "tuple[list[Row], dict[str, object]]":
+def measure(options: argparse.Namespace) -> "tuple[list[Row], list[Recoloured], dict[str, object]]":
     """Every way to edit every object."""
     from benchmarks.edits.measurement import Subject, Truth, measure_object
+    from benchmarks.edits.recolouring import measure_recolouring
     from featurefields.memory import keep_freed_memory
     from featurefields.raster import choose_rasterizer
     from featurefields_cli.console import Console
@@ -85,9 +94,13 @@ def measure(options: argparse.Namespace) -> "tuple[list[Row], dict[str, object]]
         subjects.append(Subject("ordinary", ordinary, rasterizer, scene))
     objects = [entry for entry in truth.objects if not options.objects or entry.name in options.objects]
     clicked = clicked_masks(field, scene, rasterizer)
-    rows = []
+    rows, recoloured = [], []
     for entry in objects:
         print(f"{entry.name} …", file=sys.stderr, flush=True)
+        shown = subjects[0].shown_by(entry.id)
+        recoloured += [
+            measure_recolouring(subjects[0], truth, entry, shown, layer) for layer in ("indep", "total")
+        ]
         for subject in subjects:
             rows += measure_object(subject, truth, entry, "masks", subject.shown_by(entry.id))
             mask = clicked.get(entry.id)
@@ -96,7 +109,7 @@ def measure(options: argparse.Namespace) -> "tuple[list[Row], dict[str, object]]
     facts: dict[str, object] = {"scene": scene.name, "splats": len(field), "baking s": round(seconds, 1)}
     for subject in subjects:
         facts[f"PSNR of {subject.name}"] = round(truth.psnr(subject), 2)
-    return rows, facts
+    return rows, recoloured, facts
 
 
 def baked_field(

@@ -19,11 +19,14 @@ from featurefields.evaluation.metrics import decibel, squared_error
 from featurefields.evaluation.regions import METAL, MIN_PIXELS, SceneObject, instance_ids, scene_objects
 from featurefields.field import FeatureField, render
 from featurefields.heads.harmonics import HarmonicsHead
+from featurefields.maths.colour import linear_from_srgb, srgb_from_linear
 from featurefields.raster import RasterConfig, Rasterizer
 from featurefields.scene import Scene, View
 
 AS_COMMAND = HighlightConfig()
 """What `ff edit --splat` takes."""
+PERFECT = "perfect"
+"""The pictures as they are less the true reflections: no edit, but the most that one could gain."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,16 @@ class Truth:
             near = torch.nn.functional.max_pool2d(mask[None, None], size, stride=1, padding=self.margin)[0, 0]
             errors.append(float(squared_error(picture, photo)[near < 0.5].mean()))
         return decibel(errors)
+
+    @torch.no_grad()
+    def without_reflections(self, pictures: Sequence[Tensor]) -> list[Tensor]:
+        """Pictures of the held-out views less the true reflections: what a perfect edit makes of the reconstruction."""
+        made = []
+        for picture, photo, diffuse in zip(pictures, self.photos, self.layers["diffuse"], strict=True):
+            wanted = photo if diffuse is None else diffuse[..., :3]
+            reflected = linear_from_srgb(photo) - linear_from_srgb(wanted)
+            made.append(srgb_from_linear((linear_from_srgb(picture) - reflected).clamp(min=0)))
+        return made
 
     def psnr(self, subject: "Subject") -> float:
         """Mean over the views of the PSNR of whole pictures."""
@@ -206,4 +219,6 @@ def measure_object(
     for name, edit in subject.edits(entry.material).items():
         edited = edit(mask) if bool(mask.any()) else subject.field
         rows.append(row(name, subject.pictures(edited, truth.views)))
+    if chosen == "masks" and subject.name == "field":
+        rows.append(row(PERFECT, truth.without_reflections(subject.unedited)))
     return rows

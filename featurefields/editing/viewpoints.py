@@ -55,14 +55,27 @@ def baking_cameras(field: FeatureField, config: ViewpointsConfig) -> list[Camera
     return [_reduced(camera, config.pixels) for camera in (*chosen, *_strays(chosen, extra, config.seed))]
 
 
-def _strays(cameras: Sequence[Camera], count: int, seed: int) -> list[Camera]:
-    """Cameras moved by about the distance to their neighbours, turned to what they looked at."""
+def checking_cameras(field: FeatureField, count: int, config: ViewpointsConfig) -> list[Camera]:
+    """Other cameras like those, which nothing was baked from."""
+    own = [camera.to(field.splats.means) for camera in field.about.cameras.values()]
+    if not own:
+        return _around(field.splats.means, count)
+    chosen = [own[index * len(own) // count] for index in range(count)]
+    return [_reduced(camera, config.pixels) for camera in _strays(chosen, count, config.seed + 1, among=own)]
+
+
+def _strays(
+    cameras: Sequence[Camera], count: int, seed: int, *, among: Sequence[Camera] | None = None
+) -> list[Camera]:
+    """Cameras moved by about the distance of neighbours `among` all, turned to what they looked at."""
     generator = torch.Generator().manual_seed(seed)
+    among = among or cameras
+    everywhere = torch.stack([camera.position.double().cpu() for camera in among])
     positions = torch.stack([camera.position.double().cpu() for camera in cameras])
-    target, up = looked_at(cameras), mean_up(cameras)
+    target, up = looked_at(among), mean_up(among)
     depths = (positions - target).norm(dim=-1).clamp(min=1e-6)
-    apart = torch.cdist(positions, positions).fill_diagonal_(torch.inf).amin(-1)
-    near = float(apart[apart.isfinite()].median()) if len(cameras) > 1 else 0.0
+    apart = torch.cdist(everywhere, everywhere).fill_diagonal_(torch.inf).amin(-1)
+    near = float(apart[apart.isfinite()].median()) if len(among) > 1 else 0.0
     made = []
     for index in range(count):
         which = index % len(cameras)
