@@ -11,14 +11,15 @@ from featurefields.errors import FittingError
 
 from .console import Console, Summary
 from .features import FeatureOptions, find_extractor, lift_features
-from .inputs import FIELD_FILE, existing
-from .options import ComputeOptions, Decimal, Output, ReportOptions, SeedOptions, WriteOptions
+from .inputs import FIELD_FILE, existing, load_field
+from .options import ComputeOptions, Decimal, OptionalPath, Output, ReportOptions, SeedOptions, WriteOptions
 
 if TYPE_CHECKING:
     import torch
 
     from featurefields.field import FeatureField
     from featurefields.fitting.appearance import AppearanceConfig
+    from featurefields.fitting.start import Start
     from featurefields.raster import Rasterizer
     from featurefields.scene import Scene
 
@@ -58,6 +59,9 @@ class FitOptions:
     """Fit without beliefs about surfaces and reflections, to see what they are worth."""
     resume: bool = False
     """Continue an interrupted fit from its checkpoint."""
+    start: OptionalPath = None
+    """Start from the Gaussians of this field or .ply of the same scene (such as `ff lift` writes) in the place of the
+    scene's points."""
     lifting: tyro.conf.OmitArgPrefixes[FeatureOptions] = FeatureOptions()
     seed: tyro.conf.OmitArgPrefixes[SeedOptions] = SeedOptions()
     compute: tyro.conf.OmitArgPrefixes[ComputeOptions] = ComputeOptions()
@@ -107,6 +111,13 @@ def run(options: FitOptions, console: Console) -> Summary:
         *([f"{len(scene.missing)} listed photos are missing"] if scene.missing else []),
     ):
         console.note(note)
+    start = starting_field(options.start, scene) if options.start is not None else None
+    budget = options.splats
+    if start is not None and len(start.splats) > budget:
+        budget = len(start.splats)
+        console.note(
+            f"the start has {budget:,} Gaussians, more than --splats {options.splats:,}; none are added"
+        )
     config = AppearanceConfig(
         steps=options.steps,
         colour=options.colour,
@@ -115,12 +126,12 @@ def run(options: FitOptions, console: Console) -> Summary:
         near=options.near,
         priors=NONE if options.no_priors else PriorWeights(),
         seed=options.seed.seed,
-        densify=DensifyConfig(budget=options.splats),
+        densify=DensifyConfig(budget=budget),
     )
     started = time.monotonic()
     notes: dict[str, object] = {"downscale": downscale, "kind": options.kind}
     field = fit_appearance(
-        scene, config, rasterizer, console, device=options.compute.torch_device(), checkpoint=checkpoint,
+        scene, config, rasterizer, console, device=options.compute.torch_device(), start=start, checkpoint=checkpoint,
         resume=options.resume, notes=notes,
     )  # fmt: skip
     fitted = time.monotonic()
@@ -133,6 +144,23 @@ def run(options: FitOptions, console: Console) -> Summary:
         field, scene, folder, rasterizer, console, timing={"fit s": fitted - started, "features s": lifted - fitted},
         missing=len(scene.missing),
     )  # fmt: skip
+
+
+def starting_field(path: Path, scene: "Scene") -> "Start":
+    """The Gaussians at `path`, in the frame of the scene.
+
+    Raises:
+        FileFormatError: there is no field.
+        SceneError: it was made from another scene.
+        FittingError: it has no colours.
+    """
+    from featurefields.fitting.start import Start
+
+    from .held_out import in_frame, refuse_other_scene
+
+    field = load_field(path)
+    refuse_other_scene(in_frame(field, scene.world_from_capture), scene)
+    return Start.of(field, scene)
 
 
 def suitable_downscale(scene: "Scene", device: str) -> float:
@@ -150,6 +178,7 @@ def fit_appearance(
     console: Console,
     *,
     device: "torch.device | str" = "cpu",
+    start: "Start | None" = None,
     checkpoint: Path | None = None,
     resume: bool = False,
     notes: dict[str, object] | None = None,
@@ -164,6 +193,7 @@ def fit_appearance(
             config,
             rasterizer=rasterizer,
             device=device,
+            start=start,
             on_photo=lambda: advance(1),
         )
     if resume and checkpoint is not None:

@@ -35,7 +35,7 @@ def measured_on(field: "FeatureField", data: Path | None, console: Console) -> "
         told = f"were in {field.about.data} and are gone" if field.about.data else "are not known"
         raise SceneError(f"the field's photos {told}; pass --data FOLDER with the photos it was made from")
     field = in_frame(field, scene.world_from_capture)
-    _refuse_other_scene(field, scene)
+    refuse_other_scene(field, scene)
     remembered = set(held_out(field)) & set(scene.cameras())
     if remembered:
         views = tuple(
@@ -64,7 +64,7 @@ def in_frame(field: "FeatureField", world_from_capture: "Similarity") -> "Featur
     return field if same else field.moved(own.inverse).moved(world_from_capture)
 
 
-def _refuse_other_scene(field: "FeatureField", scene: "Scene") -> None:
+def refuse_other_scene(field: "FeatureField", scene: "Scene") -> None:
     """Raise `SceneError` when the field remembers other cameras than the photos have."""
     known, there = field.about.cameras, scene.cameras()
     both = [name for name in known if name in there]

@@ -19,11 +19,11 @@ from featurefields.fitting.losses import photometric
 from featurefields.fitting.optimiser import TableAdam
 from featurefields.fitting.photos import Photo
 from featurefields.fitting.priors import PriorWeights, Surface, priors
+from featurefields.fitting.start import Start
 from featurefields.heads.harmonics import HarmonicsHead
 from featurefields.heads.interface import Head, Layers
 from featurefields.heads.reflected import ReflectedHead
 from featurefields.maths.compositing import over_alpha
-from featurefields.maths.harmonics import CONSTANT, harmonics_count
 from featurefields.raster import RasterConfig, Rasterizer
 from featurefields.scene import Scene
 from featurefields.splats import Splats
@@ -87,7 +87,8 @@ RECENTRE_EVERY = 100
 class AppearanceFit:
     """A fit in progress: parameters, optimiser, random state. `run_step` advances it by one picture.
 
-    All photos are read into memory first, as 8 bits; `on_photo` is called after each.
+    All photos are read into memory first, as 8 bits; `on_photo` is called after each. Without `start` the fit begins
+    with the scene's points.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class AppearanceFit:
         *,
         rasterizer: Rasterizer,
         device: torch.device | str = "cpu",
+        start: Start | None = None,
         on_photo: Callable[[], object] = lambda: None,
     ) -> None:
         self.config, self.rasterizer, self.device = config, rasterizer, torch.device(device)
@@ -109,12 +111,11 @@ class AppearanceFit:
         self.photos = {1: photos}
         if config.half_until > 0:
             self.photos[2] = [photo.reduced(2) for photo in photos]
-        splats, colours, normals = initial_splats(
-            scene, count=config.densify.budget, generator=self.generator
-        )
+        start = start or Start(*initial_splats(scene, count=config.densify.budget, generator=self.generator))
         self.head = self._make_head()
+        columns = start.columns_for(self.head) or self._initial_columns(start)
         self.head.to(self.device)
-        splats = splats.with_columns(**self._initial_columns(colours, normals)).to(self.device)
+        splats = start.splats.with_columns(**columns).to(self.device)
         head = {f"head.{name}": value for name, value in self.head.named_parameters() if value.requires_grad}
         tensors = {**splats.tensors(), **head}
         rates = {name: RATES.get(name, RATES["head"]) for name in tensors}
@@ -133,13 +134,11 @@ class AppearanceFit:
             head.walls.centre_on(torch.stack([p.camera.position for p in self.photos[1]]).mean(0))
         return head
 
-    def _initial_columns(self, colours: Tensor, normals: Tensor) -> dict[str, Tensor]:
+    def _initial_columns(self, start: Start) -> dict[str, Tensor]:
         if self.config.colour == "harmonics":
-            bands = torch.zeros(len(colours), harmonics_count(3), 3)
-            bands[:, 0] = (colours - 0.5) / CONSTANT
-            return {"harmonics": bands, "normals": normals}
+            return {"harmonics": start.harmonics(3), "normals": start.normals}
         assert isinstance(self.head, ReflectedHead)
-        return self.head.initial_columns(colours, normals)
+        return self.head.initial_columns(start.colours, start.normals)
 
     @property
     def splats(self) -> Splats:

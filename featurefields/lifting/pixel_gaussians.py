@@ -20,7 +20,7 @@ from featurefields.splats import Splats
 class GaussianConfig:
     """Shape and opacity of a pixel's Gaussian where the geometry does not tell."""
 
-    width_px: float = 0.5
+    width_px: float = 0.4
     """Standard deviation across the surface, in pixel sizes."""
     thickness: float = 0.2
     """Standard deviation along the normal, in those of a pixel that looks at it straight."""
