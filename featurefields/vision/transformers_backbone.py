@@ -121,7 +121,7 @@ def load_backbone(
             "can run code); convert it with save_pretrained(safe_serialization=True)"
         )
     try:
-        with _quiet():
+        with quiet_transformers():
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
             config = getattr(config, "vision_config", config)
             model, report = AutoModel.from_pretrained(
@@ -129,14 +129,14 @@ def load_backbone(
             )
     except Exception as error:  # transformers', safetensors' and the hub's errors have no common type
         raise FileFormatError(
-            f"cannot load model '{name}' from {folder}: {_line(error)}; check that the folder is complete"
+            f"cannot load model '{name}' from {folder}: {one_line(error)}; check that the folder is complete"
         ) from error
     lost = sorted(key for key in report["missing_keys"] if not is_pooled(key))
     if lost:
         raise FileFormatError(
             f"model '{name}' in {folder} lacks {len(lost)} weights such as {lost[0]}; use a complete checkpoint"
         )
-    mean, std = _normalisation(folder)
+    mean, std = picture_statistics(folder)
     network = model.float().to(device).requires_grad_(False)
     wrap = TransformersBackbone if hasattr(config, "hidden_size") else ConvolutionalBackbone
     return wrap(network, mean=mean, std=std)
@@ -148,7 +148,7 @@ def save_backbone(backbone: TransformersBackbone | ConvolutionalBackbone, folder
     `load_backbone` reads it back, and so does the transformers library by itself.
     """
     model: Any = backbone.model
-    with _quiet():
+    with quiet_transformers():
         model.save_pretrained(folder)
     settings = {"do_normalize": True, "image_mean": list(backbone.mean), "image_std": list(backbone.std)}
     (folder / _SETTINGS[0]).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
@@ -164,7 +164,7 @@ def dinov2_base(*, device: torch.device | str = "cpu") -> TransformersBackbone |
     return load_backbone("facebook/dinov2-with-registers-base", device=device)
 
 
-def _normalisation(folder: Path) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def picture_statistics(folder: Path) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and deviation the model was trained with: its preprocessor's, else ImageNet's."""
     for file in _SETTINGS:
         path = folder / file
@@ -179,7 +179,7 @@ def _normalisation(folder: Path) -> tuple[tuple[float, float, float], tuple[floa
                 return _three(settings["image_mean"]), _three(settings["image_std"])
         except (ValueError, TypeError, AttributeError) as error:
             raise FileFormatError(
-                f"cannot read {path}: {_line(error)}; restore or remove that file"
+                f"cannot read {path}: {one_line(error)}; restore or remove that file"
             ) from error
     return IMAGENET_MEAN, IMAGENET_STD
 
@@ -202,7 +202,7 @@ def _layout(config: Any) -> tuple[int, int]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """No load report and no progress bar: what matters of them is checked here and told in one line."""
     from transformers.utils import logging
 
@@ -217,5 +217,5 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
