@@ -83,7 +83,7 @@ def test_importing_waits_for_nothing_heavy(module: str) -> None:
 def test_constraints_pin_every_dependency_within_its_range() -> None:
     requirements = pytest.importorskip("packaging.requirements", reason="packaging is not installed")
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    pins = dict(re.split("==|<=", line) for line in lines if line and not line.startswith("#"))
     pins = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pins.items()}
     extras = PROJECT["project"]["optional-dependencies"]
     asked = [*PROJECT["project"]["dependencies"], *extras["dev"], *extras["cuda"], *extras["mesh"]]

@@ -13,22 +13,25 @@ from featurefields.errors import FeatureFieldsError
 from featurefields.viewer.autosave import EXPORTS, read_saved, save
 from featurefields.viewer.browser import Browser
 from featurefields.viewer.camera_list import CameraList
-from featurefields.viewer.cameras import Pose
 from featurefields.viewer.chores import Chore, Chores
 from featurefields.viewer.document import Document
-from featurefields.viewer.drawing import Mark, Painter, Seen, overview
+from featurefields.viewer.drawing import Painter
 from featurefields.viewer.frustums import Frustums
 from featurefields.viewer.gate import Event
+from featurefields.viewer.keys import KEYS
 from featurefields.viewer.opened import Exports, Open, Opened
-from featurefields.viewer.palette import CURRENT, colour_of
 from featurefields.viewer.panel import Panel
 from featurefields.viewer.prompting import prompt_of
 from featurefields.viewer.serving import start_server
+from featurefields.viewer.stage import Stage
 from featurefields.viewer.view import View
 from featurefields.viewer.waiting import Waiting
 from featurefields.viewer.worker import Worker
 
 _log = logging.getLogger(__name__)
+
+PREPARED = (128, 128)
+"""Size of the picture that is clicked in before anybody else does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +54,12 @@ class Viewer:
     """A running viewer. `open` is called in a thread; browsers see its progress.
 
     Attributes:
-        document: what is worked on; only the worker's thread touches it.
+        stage: what browsers look at.
         path: the camera path.
         folder: where the work is saved.
     """
 
-    document: Document
-    painter: Painter
+    stage: Stage
     exports: Exports
     folder: Path
 
@@ -69,7 +71,7 @@ class Viewer:
         self.worker: Worker[Any, Any] = Worker(self._failed)
         self._chores = Chores()
         self._opened: Opened | None = None
-        self._ready, self._stopped = threading.Event(), threading.Event()
+        self._ready, self._prepared, self._stopped = threading.Event(), threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._panels: dict[int, tuple[Browser, Panel]] = {}
         self._waiting = Waiting()
@@ -114,39 +116,10 @@ class Viewer:
         self.server.stop()
         self._stopped.set()
 
-    # What browsers look at
-
     @property
-    def version(self) -> int:
-        return self.document.version
-
-    @property
-    def photos(self) -> tuple[str, ...]:
-        """Names of the views that can be stood at."""
-        return tuple(self.document.base.about.cameras)
-
-    def seen(self, *, original: bool, marked: bool) -> Seen:
-        """The scene before or after edits, with selections when `marked`."""
-        document = self.document
-        shown = document.edits.shown
-        selection = document.selections.current
-        marks: list[Mark] = []
-
-        def add(mask: Any, colour: Any) -> None:
-            rows = mask.cpu() if original else shown.rows(mask.cpu())
-            marks.append(Mark(rows, colour))
-
-        if marked:
-            for name, look in document.selections.looks.items():
-                if look.shown:
-                    add(document.session.kept[name].selection.mask, colour_of(look.colour))
-            if selection is not None:
-                add(selection.mask, CURRENT)
-        score = None
-        if selection is not None:
-            score = selection.score.cpu()
-            score = score if original else _along(score, shown.identities)
-        return Seen(document.base if original else shown.field, tuple(marks), score)
+    def document(self) -> Document:
+        """What is worked on; only the worker's thread touches it."""
+        return self.stage.document
 
     # What browsers do
 
@@ -154,7 +127,7 @@ class Viewer:
         """Do something to the document, or to how a browser sees it, then show what came of it everywhere."""
 
         def work() -> None:
-            before = self.version
+            before = self.stage.version
             try:
                 job()
             except FeatureFieldsError as error:
@@ -217,21 +190,7 @@ class Viewer:
 
     def go_to_photo(self, browser: Browser, name: str) -> None:
         """Stand where a photo was taken."""
-        browser.go_to(self.document.base.about.cameras[name], browser.distance)
-
-    def photo_at(self, browser: Browser, *, near: bool = False) -> str | None:
-        """The photo at whose place a browser stands; the nearest one with `near`."""
-        from featurefields.viewer.cameras import nearest
-
-        cameras = dict(self.document.base.about.cameras)
-        if not cameras:
-            return None
-        camera = browser.pose.camera(64)
-        name = nearest(cameras, camera)
-        at = Pose.of(cameras[name])
-        apart = max(abs(a - b) for a, b in zip(at.position, browser.pose.position, strict=True))
-        turned = 1 - abs(sum(a * b for a, b in zip(at.wxyz, browser.pose.wxyz, strict=True)))
-        return name if near or (apart < 1e-3 and turned < 1e-4) else None
+        browser.go_to(self.stage.cameras[name], browser.distance)
 
     def show_frustums(self, browser: Browser, shown: bool) -> None:
         """Show the cameras of the photos to a browser, or hide them."""
@@ -246,17 +205,18 @@ class Viewer:
             saved = read_saved(opened.folder, opened.base.field_id)
             self._waiting.progress("choosing colours", 0.97)
             scene = opened.scene
-            self.painter = Painter(
+            painter = Painter(
                 opened.field.to(opened.device), opened.rasterizer, () if scene is None else scene.views
             )
-            self.document = Document(
+            document = Document(
                 opened.field, opened.rasterizer, text=opened.text, device=opened.device, record=saved.record,
                 history=saved.history, looks=saved.looks,
             )  # fmt: skip
+            self.stage = Stage(document, painter)
             self.exports, self.folder, self._opened = opened.exports, opened.folder, opened
             self.path.keyframes.extend(saved.path)
             self._frustums = Frustums(self, scene)
-            save(self.document, opened.base, opened.folder, saved.path)
+            save(document, opened.base, opened.folder, saved.path)
         except Exception as error:
             self.failure = error
             self._waiting.progress(f"**cannot open it**: {error}", 1.0)
@@ -267,6 +227,13 @@ class Viewer:
             clients = list(self.server.get_clients().values())
         for client in clients:
             self.worker.do(lambda client=client: self._welcome(client))
+        try:
+            if not document.session.steps and "feature" in document.base.heads:
+                document.selections.prepare(self.stage.first()[0].resized(PREPARED))
+        except Exception as error:
+            self._failed(error)
+        finally:
+            self._prepared.set()
 
     def _connected(self, client: viser.ClientHandle) -> None:
         with self._lock:
@@ -281,18 +248,14 @@ class Viewer:
             return
         self._waiting.remove(client)
         assert self._opened is not None
-        view = View(layer=self.painter.layers[0], longest=self.config.longest)
-        browser = Browser(client, self, self.worker, view, splats=self.config.splats)
+        view = View(layer=self.stage.painter.layers[0], longest=self.config.longest)
+        browser = Browser(client, self.stage, self.worker, view, splats=self.config.splats)
         panel = Panel(self, browser)
         self._panels[client.client_id] = browser, panel
-        cameras = list(self.document.base.about.cameras.values())
-        first = cameras[0] if cameras else overview(self.document.base)
-        browser.distance = _distance(cameras, first)
-        if cameras:
-            from featurefields.visualization.paths import mean_up
-
-            client.camera.up_direction = mean_up(cameras).double().numpy()
-        browser.go_to(first, browser.distance)
+        camera, up, browser.distance = self.stage.first()
+        if up is not None:
+            client.camera.up_direction = up.double().numpy()
+        browser.go_to(camera, browser.distance)
         browser.refresh(wait_s=0.3)
         panel.tell(f"{len(self.document.base):,} splats; press ? for keys")
 
@@ -314,8 +277,6 @@ class Viewer:
             return
         browser, panel = found
         if event.get("kind") == "key":
-            from featurefields.viewer.keys import KEYS
-
             action = KEYS.get(event.get("key", ""))
             if action is not None:
                 self.act(browser, panel.actions[action[0]])
@@ -329,13 +290,14 @@ class Viewer:
         original = view.shows == "original"
         if view.shows == "split":
             original = float(points.partition(",")[0] or 0) < view.divide
+        self._prepared.wait()  # the session is for one thread at a time
         prompt = prompt_of(event.get("kind", ""), points, camera, positive=positive)
         self.document.prompt(prompt, on_edited=not original)
         self.tell(browser, "")
 
     def _changed(self, browser: Browser, before: int) -> None:
         """Show and save what came of a job."""
-        if self.version != before:
+        if self.stage.version != before:
             for other, _ in list(self._panels.values()):
                 other.refresh()
             self.save()
@@ -359,22 +321,3 @@ class Viewer:
     def _failed(self, error: Exception) -> None:
         self.errors += 1
         _log.error("the viewer failed: %s", error, exc_info=error)
-
-
-def _along(values: Any, identities: Any) -> Any:
-    """Values of the base's Gaussians for other rows; 0 for copies."""
-    import torch
-
-    found = torch.zeros(len(identities))
-    known = identities.cpu() < len(values)
-    found[known] = values[identities.cpu()[known]].float()
-    return found
-
-
-def _distance(cameras: list[Any], first: Any) -> float:
-    """How far away is what the cameras look at."""
-    from featurefields.visualization.paths import looked_at
-
-    if not cameras:
-        return 1.0
-    return float((looked_at(cameras).double() - first.position.double()).norm().clamp(min=0.05))

@@ -6,7 +6,7 @@ a sharp picture from the renderer.
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +17,9 @@ from viser import ClientHandle
 
 from featurefields.camera import Camera
 from featurefields.viewer.cameras import Pose, up_and_target
-from featurefields.viewer.drawing import SIMILARITY, Painter, Seen
+from featurefields.viewer.drawing import SIMILARITY
 from featurefields.viewer.splats import browser_splats
+from featurefields.viewer.stage import Stage
 from featurefields.viewer.view import View
 from featurefields.viewer.worker import Worker
 from featurefields.visualization.comparison import wipe
@@ -34,20 +35,6 @@ SPLATS_WAIT_S = 0.4
 SPLATS = "/splats"
 
 Still = NDArray[np.uint8]
-
-
-class Stage(Protocol):
-    """What a browser looks at."""
-
-    @property
-    def painter(self) -> Painter: ...
-
-    @property
-    def version(self) -> int:
-        """Grows with every change of what is shown."""
-        ...
-
-    def seen(self, *, original: bool, marked: bool) -> Seen: ...
 
 
 @dataclass(frozen=True)
@@ -75,6 +62,7 @@ class Browser:
         self._plain: OrderedDict[tuple[Any, ...], tuple[object, Tensor]] = OrderedDict()
         self._splats: Any = None
         self._wants_splats, self._sent, self._moving = splats, -1, False
+        self._sky = np.full(3, 255, np.uint8)
         self.distance = 1.0
         client.camera.on_update(lambda _: self.moved())
 
@@ -179,6 +167,7 @@ class Browser:
 
     def _still(self, picture: Still, pose: Pose, view: View) -> None:
         self._put(picture)
+        self._sky = np.median(picture[0], axis=0).astype(np.uint8)
         if self._splats is not None:
             self._splats.visible = False
         self._moving = False
@@ -193,7 +182,7 @@ class Browser:
         if not self._moving:
             self._moving = True
             self._splats.visible = True
-            self._put(np.full((2, 2, 3), 255, np.uint8))
+            self._put(np.tile(self._sky, (2, 2, 1)))
 
     def _make_splats(self) -> Any:
         version = self._stage.version

@@ -100,9 +100,9 @@ class OutputPanel:
         width, height = (max(EVEN, length // EVEN * EVEN) for length in camera.size)
         file = viewer.path.write(viewer.export_path(PATH_FILE), (width, height))
         seen, view, painter = (
-            viewer.seen(original=browser.view.shows == "original", marked=False),
+            viewer.stage.seen(original=browser.view.shows == "original", marked=False),
             browser.view,
-            viewer.painter,
+            viewer.stage.painter,
         )
         cameras, fps = flown(file, viewer.document.base)
         target = viewer.export_path(VIDEO_FILE)

@@ -18,7 +18,7 @@ class SeePanel:
 
     def __init__(self, viewer: "Viewer", browser: Browser, widgets: Widgets) -> None:
         self._viewer, self._browser = viewer, browser
-        view, layers, photos = browser.view, viewer.painter.layers, tuple(viewer.photos)
+        view, layers, photos = browser.view, viewer.stage.painter.layers, tuple(viewer.stage.cameras)
         self._layer = widgets.dropdown(
             "layer", layers, layers[0], lambda layer: browser.change(layer=layer), "l and L"
         )
@@ -50,16 +50,16 @@ class SeePanel:
 
     def refresh(self) -> None:
         view = self._browser.view
-        set_options(self._layer, self._viewer.painter.layers, view.layer)
+        set_options(self._layer, self._viewer.stage.painter.layers, view.layer)
         set_value(self._shows, view.shows)
         set_value(self._overlay, view.overlay)
         self._divide.visible = view.shows == "split"
         if self._photo is not None:
             set_value(self._frustums, view.frustums)
-            set_value(self._photo, self._viewer.photo_at(self._browser) or NOWHERE)
+            set_value(self._photo, self._viewer.stage.photo_at(self._browser.pose) or NOWHERE)
 
     def step_layer(self, by: int) -> None:
-        layers = self._viewer.painter.layers
+        layers = self._viewer.stage.painter.layers
         at = layers.index(self._browser.view.layer) if self._browser.view.layer in layers else 0
         self._browser.change(layer=layers[(at + by) % len(layers)])
         self._viewer.tell(self._browser, self._browser.view.layer)
@@ -80,9 +80,9 @@ class SeePanel:
         self._viewer.tell(self._browser, "click on a camera to stand there; c selects again" if shown else "")
 
     def step_photo(self, by: int) -> None:
-        photos = tuple(self._viewer.photos)
+        photos = tuple(self._viewer.stage.cameras)
         if photos:
-            at = self._viewer.photo_at(self._browser, near=True)
+            at = self._viewer.stage.photo_near(self._browser.pose)
             self._go_to(photos[(photos.index(at) + by) % len(photos)] if at in photos else photos[0])
 
     def _go_to(self, name: str) -> None:

@@ -143,7 +143,7 @@ class SelectPanel:
         selections = self._viewer.document.selections
         chosen = [selections.candidate(number + 1) for number in range(len(selections.candidates()))]
         return self._strip_of, strip_of(
-            self._viewer.painter, self._viewer.document.base, chosen, self._browser.pose
+            self._viewer.stage.painter, self._viewer.document.base, chosen, self._browser.pose
         )
 
     def _show_strip(self, made: tuple[tuple[object, ...], str]) -> None:

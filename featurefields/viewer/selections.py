@@ -1,12 +1,14 @@
 """What is selected, and what is kept under names, with colours. Every change gives the act that takes it back."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from featurefields.camera import Camera
 from featurefields.errors import PromptError
-from featurefields.segmentation.prompts import Prompt
-from featurefields.segmentation.recipes import Kept
+from featurefields.segmentation.prompts import Click, Prompt
+from featurefields.segmentation.recipes import Kept, Recipe
 from featurefields.segmentation.select import SelectConfig
 from featurefields.segmentation.session import Session
 from featurefields.selection import Selection
@@ -61,6 +63,12 @@ class Selections:
         """The selection that candidate `number` (from 1) is. Raises `PromptError` when there is none."""
         recipe = self.session.recipe
         return self.session.selected_by(replace(recipe, config=replace(recipe.config, candidate=number)))
+
+    def prepare(self, camera: Camera) -> None:
+        """Find out what every prompt needs (what belongs together), so that the first one need not wait for it."""
+        click = Click(camera.width / 2, camera.height / 2, camera)
+        with suppress(PromptError):  # it may hit nothing
+            self.session.selected_by(Recipe((click,), self.session.config))
 
     def prompt(self, prompt: Prompt) -> Act:
         """One more prompt. Raises `PromptError` when it says nothing, or nothing can be selected with it."""

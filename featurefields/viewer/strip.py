@@ -5,7 +5,9 @@ import io
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Bool
 from PIL import Image
+from torch import Tensor
 
 from featurefields.field import FeatureField
 from featurefields.selection import Selection
@@ -14,7 +16,11 @@ from featurefields.viewer.drawing import Mark, Painter, Seen
 from featurefields.viewer.palette import CURRENT
 from featurefields.visualization.sheets import strip
 
-PREVIEW_PX = 150
+DRAWN_PX = 320
+LEAST_PX = 110
+"""Previews show at least so much around a small object."""
+MARGIN = 0.15
+SEEN = 0.02
 
 
 def strip_of(painter: Painter, field: FeatureField, chosen: Sequence[Selection], pose: Pose) -> str:
@@ -29,7 +35,20 @@ def strip_of(painter: Painter, field: FeatureField, chosen: Sequence[Selection],
     return f"![candidates](data:image/jpeg;base64,{jpeg(sheet)})"
 
 
-def jpeg(image: torch.Tensor) -> str:
+def around(mask: Bool[Tensor, "h w"]) -> tuple[slice, slice]:
+    """Rows and columns of a square around the largest of what is marked, with a margin; everything without marks."""
+    height, width = mask.shape
+    places = mask.nonzero()
+    if len(places) == 0:
+        return slice(0, height), slice(0, width)
+    low, high = places.amin(0), places.amax(0) + 1
+    side = min(max(LEAST_PX, round(float((high - low).max()) * (1 + 2 * MARGIN))), height, width)
+    top, left = ((low + high - side) // 2).tolist()
+    top, left = max(0, min(top, height - side)), max(0, min(left, width - side))
+    return slice(top, top + side), slice(left, left + side)
+
+
+def jpeg(image: Tensor) -> str:
     """A picture (h w 3), colours in 0..1, as the base64 text of a JPEG."""
     pixels = (image.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
     stream = io.BytesIO()

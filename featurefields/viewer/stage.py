@@ -1,0 +1,88 @@
+"""What browsers look at: the document as scenes to draw, and the photos' places in it.
+
+Letters: n Gaussians.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from featurefields.camera import Camera
+from featurefields.viewer.cameras import Pose, nearest
+from featurefields.viewer.document import Document
+from featurefields.viewer.drawing import Mark, Painter, Seen, overview
+from featurefields.viewer.palette import CURRENT, Colour, colour_of
+from featurefields.visualization.paths import looked_at, mean_up
+
+SAME_PLACE, SAME_TURN = 1e-3, 1e-4
+
+
+class Stage:
+    """Attributes:
+    document: what is worked on.
+    painter: draws it.
+    """
+
+    def __init__(self, document: Document, painter: Painter) -> None:
+        self.document, self.painter = document, painter
+
+    @property
+    def version(self) -> int:
+        """Grows with every change of what is shown."""
+        return self.document.version
+
+    @property
+    def cameras(self) -> dict[str, Camera]:
+        """Cameras of the photos, by name."""
+        return dict(self.document.base.about.cameras)
+
+    def first(self) -> tuple[Camera, Float[Tensor, "3"] | None, float]:
+        """Where a browser stands at first: a camera, the scene's up if it is known, and how far away the scene is."""
+        cameras = list(self.cameras.values())
+        if not cameras:
+            return overview(self.document.base), None, 1.0
+        distance = (looked_at(cameras).double() - cameras[0].position.double()).norm()
+        return cameras[0], mean_up(cameras), float(distance.clamp(min=0.05))
+
+    def seen(self, *, original: bool, marked: bool) -> Seen:
+        """The scene before or after edits, with selections when `marked`."""
+        document, shown, marks = self.document, self.document.edits.shown, []
+
+        def mark(mask: Tensor, colour: Colour) -> Mark:
+            return Mark(mask.cpu() if original else shown.rows(mask.cpu()), colour)
+
+        selection = document.selections.current
+        if marked:
+            for name, look in document.selections.looks.items():
+                if look.shown:
+                    marks.append(mark(document.session.kept[name].selection.mask, colour_of(look.colour)))
+            if selection is not None:
+                marks.append(mark(selection.mask, CURRENT))
+        score = None if selection is None else selection.score.float().cpu()
+        if score is not None and not original:
+            score = _along(score, shown.identities)
+        return Seen(document.base if original else shown.field, tuple(marks), score)
+
+    def photo_at(self, pose: Pose) -> str | None:
+        """The photo that was taken from just there."""
+        name = self.photo_near(pose)
+        if name is None:
+            return None
+        at = Pose.of(self.cameras[name])
+        apart = max(abs(a - b) for a, b in zip(at.position, pose.position, strict=True))
+        turned = 1 - abs(sum(a * b for a, b in zip(at.wxyz, pose.wxyz, strict=True)))
+        return name if apart < SAME_PLACE and turned < SAME_TURN else None
+
+    def photo_near(self, pose: Pose) -> str | None:
+        """The photo that was taken from nearest; None when there are none."""
+        cameras = self.cameras
+        return nearest(cameras, pose.camera(64)) if cameras else None
+
+
+def _along(values: Float[Tensor, "m"], identities: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
+    """Values of the base's Gaussians for other rows; 0 for copies."""
+    at = identities.cpu()
+    found = torch.zeros(len(at))
+    known = at < len(values)
+    found[known] = values[at[known]]
+    return found
