@@ -7,7 +7,9 @@ from importlib import import_module
 BENCHMARKS = {
     "quality": "held-out PSNR, single-click segmentation, and removal of reflections against ground truth",
     "edits": "removal of reflections, object by object: fields, baked and ordinary splats against ground truth",
+    "lift": "photos to a field without fitting: depth, novel views, features, clicks, time and memory, by geometry",
     "raster": "speed of drawing, lifting and frozen geometry against torch and gsplat, as ratios, with a gate",
+    "distill": "a backbone before and after splat and distil: probes on held-out scenes, ablations, clicks",
     "solvers": "features in closed form against gradient descent of the same model: seconds to the same loss",
     "memory": "peak memory of lifting features against its budget, for every solver",
     "scaling": "time and memory of the CPU rasterizer against Gaussians, pixels, channels and threads, with plots",
