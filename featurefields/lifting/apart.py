@@ -26,6 +26,14 @@ Lift = Callable[[FeatureField, Maps, int], Solution]
 """A solver: (field, maps, degree of the directional functions) → the field with a `DirectionalHead`, for degree 0 with
 a `DirectHead`."""
 
+PICTURES = 4
+"""Pictures of the feature dimension that there are at once, beside those of the solver."""
+
+
+def working_bytes(count: int, dim: int, pixels: int) -> int:
+    """About how much memory `lift_apart` takes beside the solver, for views of `pixels` pixels each."""
+    return 4 * dim * (2 * count + PICTURES * pixels)
+
 
 @torch.no_grad()
 def lift_apart(

@@ -17,7 +17,7 @@ m x m block with the sums of W'W's rows on its diagonal. A product with the matr
 view. The maps are read once, one at a time, for the right side.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,10 +32,16 @@ from featurefields.lifting.uplift import refuse_nothing
 from featurefields.raster import FROZEN_BYTES, FrozenView, FrozenViews, RasterConfig, Rasterizer
 from featurefields.scene import View
 
-TABLES = 7
+TABLES = 5
 """Tables of the size of the unknowns that there are at once, temporary ones included."""
+PART = 8192
+"""Gaussians whose products are taken at once."""
+ROWS = 4
+"""Tables of one feature a Gaussian that there are at once."""
 PICTURES = 4
 """Pictures of the feature dimension that there are at once."""
+VIEW_BYTES = 600
+"""Bytes a pixel of a view that is being frozen, as many Gaussians as usually cover it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +66,8 @@ def working_bytes(
 ) -> int:
     """About how much memory `solve` takes beside the frozen views, for `views` views of `pixels` pixels each."""
     m = (config.degree + 1) ** 2
-    rows = TABLES * m * dim + 4 * m * m + views * (m - 1)
-    return 4 * (count * rows + PICTURES * pixels * dim) + views * pixels
+    rows = (TABLES * m + ROWS) * dim + 4 * m * m + views * (m - 1)
+    return 4 * (count * rows + PICTURES * pixels * dim) + (views + VIEW_BYTES) * pixels
 
 
 @torch.no_grad()
@@ -118,10 +124,10 @@ class _Matrix:
     bases: Sequence[Float[Tensor, "n k"]]
 
     def normal_product(
-        self, x: Float[Tensor, "n m d"], on_view: Callable[[], object]
+        self, x: Float[Tensor, "n m d"], result: Float[Tensor, "n m d"], on_view: Callable[[], object]
     ) -> Float[Tensor, "n m d"]:
-        """A'A x, A the masked drawing of all views."""
-        result = torch.zeros_like(x)
+        """A'A x, A the masked drawing of all views, written over `result`."""
+        result.zero_()
         for seen, pixels, basis in zip(self.frozen, self.counted, self.bases, strict=True):
             shown = x[:, 0].clone()
             for index in range(basis.shape[1]):
@@ -201,7 +207,8 @@ def _minimise(
     x = torch.zeros_like(residual)
     x[:, 0] = start
     objective = right.energy - _dot(start, residual[:, 0])
-    residual -= matrix.normal_product(x, on_view)
+    moved = torch.empty_like(residual)
+    residual -= matrix.normal_product(x, moved, on_view)
     objective -= _dot(start, residual[:, 0])
     change = x.zero_()
     size = max(right.mass * residual.shape[-1], 1e-12)
@@ -211,18 +218,20 @@ def _minimise(
     direction = torch.bmm(inverses, residual)
     steepness = _inner(residual, direction)
     for _ in range(config.iterations):
-        moved = matrix.normal_product(direction, on_view)
+        matrix.normal_product(direction, moved, on_view)
         moved.addcmul_(ridge[..., None], direction)
         length = steepness / _inner(direction, moved).clamp(min=1e-30)
-        change += length * direction
-        residual -= length * moved
+        change.addcmul_(direction, length)
+        residual.addcmul_(moved, length, value=-1)
         objective -= float((length * steepness).sum(dtype=torch.float64))
-        pulled = float((ridge * change.square().sum(-1)).sum(dtype=torch.float64))
+        pulled = sum(
+            float((r * c.square().sum(-1)).sum(dtype=torch.float64)) for r, c in _parts(ridge, change)
+        )
         losses.append(max(objective - pulled, 0.0) / size)
         on_loss(losses[-1])
         if bool((_inner(residual, residual) <= goal).all()):
             break
-        moved = torch.bmm(inverses, residual, out=moved)
+        torch.bmm(inverses, residual, out=moved)
         before, steepness = steepness, _inner(residual, moved)
         direction = direction.mul_(steepness / before.clamp(min=1e-30)).add_(moved)
     change[:, 0] += start
@@ -230,7 +239,12 @@ def _minimise(
 
 
 def _inner(a: Float[Tensor, "n m d"], b: Float[Tensor, "n m d"]) -> Float[Tensor, "d"]:
-    return (a * b).sum((0, 1))
+    return torch.stack([(x * y).sum((0, 1)) for x, y in _parts(a, b)]).sum(0)
+
+
+def _parts(a: Float[Tensor, "n ..."], b: Float[Tensor, "n ..."]) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same rows of both, some at a time, so that products of whole tables never exist."""
+    return zip(a.split(PART), b.split(PART), strict=True)
 
 
 def _dot(a: Float[Tensor, "n d"], b: Float[Tensor, "n d"]) -> float:

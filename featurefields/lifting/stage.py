@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from featurefields.field import FeatureField
-from featurefields.lifting import descent, least_squares, uplift
-from featurefields.lifting.apart import lift_apart
+from featurefields.lifting import apart, descent, least_squares, uplift
 from featurefields.lifting.maps import Maps
 from featurefields.lifting.matter import matter_views, splits_colour
 from featurefields.lifting.pictures import Together, feature_pictures
@@ -98,7 +97,8 @@ def lift_features(
 
     field = replace(field, about=about)
     if "matter" in pictures:
-        found = lift_apart(
+        left -= apart.working_bytes(len(field), basis.dim, largest(views))
+        found = apart.lift_apart(
             field, views, pictures["photos"], pictures["matter"], lift, rasterizer=rasterizer,
             degree=config.degree,
         )  # fmt: skip
@@ -146,8 +146,7 @@ def _lifted(
     note: Callable[[str], object],
 ) -> Solution:
     """The field with its new head, and the solver's losses if it knows any."""
-    pixels = max(view.camera.width * view.camera.height for view in views)
-    sizes = len(field), dim, len(views), pixels
+    sizes = len(field), dim, len(views), largest(views)
     squares = least_squares.LeastSquaresConfig(degree=degree)
     steps = descent.DescentConfig(head="deferred" if degree else "direct", loss=config.loss, seed=config.seed)
     passes, working = {
@@ -171,6 +170,11 @@ def _lifted(
             found = descent.descend(field, views, pictures, config=steps, on_loss=told.loss, **shared)
         advance(passes * len(views) - told.views)
     return found
+
+
+def largest(views: Sequence[View]) -> int:
+    """Pixels of the largest view."""
+    return max(view.camera.width * view.camera.height for view in views)
 
 
 class _Told:
