@@ -33,6 +33,7 @@ COMMANDS = {
     "demo": (".demo", "make a small scene and take it through every step"),
     "fit": (".fit", "photos to a feature field: colours, reflections and features"),
     "lift": (".lift", "a few photos to a feature field in seconds, without fitting"),
+    "train-lifter": (".train_lifter", "train the network that gives `ff lift` its geometry"),
     "segment": (".segment", "choose Gaussians with clicks, boxes, masks or text"),
     "edit": (".edit", "recolour, remove or roughen what is selected, without loss"),
     "view": (".view", "see, select and edit in a browser"),
