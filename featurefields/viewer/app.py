@@ -22,7 +22,7 @@ from featurefields.viewer.keys import KEYS
 from featurefields.viewer.opened import Exports, Open, Opened
 from featurefields.viewer.panel import Panel
 from featurefields.viewer.prompting import prompt_of
-from featurefields.viewer.serving import start_server
+from featurefields.viewer.serving import arrange, start_server
 from featurefields.viewer.stage import Stage
 from featurefields.viewer.view import View
 from featurefields.viewer.waiting import Waiting
@@ -84,9 +84,7 @@ class Viewer:
             on_event=self._event,
             find_file=self._find_file,
         )
-        self.server.gui.configure_theme(
-            control_layout="collapsible", control_width="large", show_logo=False, show_share_button=False
-        )
+        arrange(self.server)
         self.server.on_client_connect(self._connected)
         self.server.on_client_disconnect(self._disconnected)
         threading.Thread(target=self._open, args=(open_field,), name="viewer opens", daemon=True).start()
@@ -117,6 +115,11 @@ class Viewer:
         self._stopped.set()
 
     @property
+    def browsers(self) -> dict[int, tuple[Browser, Panel]]:
+        """Browsers that are connected and have their panels, by viser's number."""
+        return dict(self._panels)
+
+    @property
     def document(self) -> Document:
         """What is worked on; only the worker's thread touches it."""
         return self.stage.document
@@ -139,6 +142,13 @@ class Viewer:
                 self._changed(browser, before)
 
         self.worker.do(work)
+
+    def act_alone(self, job: Callable[[], object]) -> None:
+        """Do something to the document in the worker's thread, and save and show what came of it."""
+        before = self.stage.version
+        job()
+        if self.stage.version != before:
+            self._changed_all()
 
     def tell(self, browser: Browser, message: str) -> None:
         """A line in a browser's status."""
@@ -298,14 +308,17 @@ class Viewer:
     def _changed(self, browser: Browser, before: int) -> None:
         """Show and save what came of a job."""
         if self.stage.version != before:
-            for other, _ in list(self._panels.values()):
-                other.refresh()
-            self.save()
-            self._refresh_panels()
+            self._changed_all()
         else:
             found = self._panels.get(browser.number)
             if found is not None:
                 found[1].refresh()
+
+    def _changed_all(self) -> None:
+        for other, _ in list(self._panels.values()):
+            other.refresh()
+        self.save()
+        self._refresh_panels()
 
     def _refresh_panels(self) -> None:
         for _, panel in list(self._panels.values()):

@@ -130,6 +130,10 @@ class Browser:
         for name in ("still", "moving", "splats", "strip"):
             self._worker.forget((self.number, name))
 
+    def redraw(self) -> Still:
+        """The sharp picture as it should be now."""
+        return self._draw(self.pose, self.view, None)
+
     def camera(self) -> Camera:
         """The camera of the sharp picture."""
         return self.pose.camera(self.view.longest)

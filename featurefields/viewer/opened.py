@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool
@@ -18,6 +18,7 @@ from featurefields.selection import Selection
 from featurefields.viewer.chores import Progress
 
 
+@runtime_checkable
 class Exports(Protocol):
     """Writes results as the command line writes them, so that they are the same files. May take minutes."""
 

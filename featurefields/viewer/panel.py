@@ -1,7 +1,7 @@
 """The panel of one browser: a status line, and a tab for each part of the job."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from featurefields.viewer.browser import Browser
 from featurefields.viewer.keys import help_table
@@ -20,6 +20,7 @@ MARKER = "#ff="
 """Begins the link from which the page knows which browser it is, and the tool in hand (see page.js)."""
 
 
+@runtime_checkable
 class Part(Protocol):
     """A part of the panel."""
 
@@ -83,6 +84,11 @@ class Panel:
         for part in self._parts:
             part.refresh()
         self._tell_line()
+
+    @property
+    def message(self) -> str:
+        """What was told last."""
+        return self._message
 
     def tell(self, message: str) -> None:
         """A line for people in the status."""

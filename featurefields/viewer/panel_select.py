@@ -59,6 +59,11 @@ class SelectPanel:
                 "connected only", config.connected, lambda value: self._configure(connected=bool(value))
             )
 
+    @property
+    def name(self) -> str:
+        """What the selection would be kept as."""
+        return self._name.value
+
     def refresh(self) -> None:
         document = self._viewer.document
         config = document.session.config

@@ -71,6 +71,17 @@ def start_server(
     return server
 
 
+def arrange(server: viser.ViserServer) -> None:
+    """The panel at the right edge, wide, without what has nothing to do with fields."""
+    theme: dict[str, Any] = {"control_width": "large", "show_logo": False, "show_share_button": False}
+    panel = getattr(server.gui, "main_panel", None)  # since viser 1.1
+    if panel is None:
+        server.gui.configure_theme(**theme, control_layout="collapsible")
+    else:
+        server.gui.configure_theme(**theme)
+        panel.dock_right()
+
+
 def _page() -> str:
     """viser's page. Raises `UnavailableError` when it is not where it was."""
     path = Path(viser.__file__).parent / "client" / "build" / "index.html"

@@ -36,6 +36,11 @@ class Stage:
         """Cameras of the photos, by name."""
         return dict(self.document.base.about.cameras)
 
+    @property
+    def photos(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(self.document.base.about.cameras)
+
     def first(self) -> tuple[Camera, Float[Tensor, "3"] | None, float]:
         """Where a browser stands at first: a camera, the scene's up if it is known, and how far away the scene is."""
         cameras = list(self.cameras.values())

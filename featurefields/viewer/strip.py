@@ -25,12 +25,15 @@ SEEN = 0.02
 
 def strip_of(painter: Painter, field: FeatureField, chosen: Sequence[Selection], pose: Pose) -> str:
     """Markdown with a numbered picture of every selection, seen from `pose`."""
-    camera = pose.camera(PREVIEW_PX)
+    camera = pose.camera(DRAWN_PX)
     plain = painter.plain(Seen(field), camera, painter.layers[0])
     pictures = [
         painter.marked(plain, Seen(field, (Mark(selection.mask.cpu(), CURRENT),)), camera)
         for selection in chosen
     ]
+    changed = torch.stack([(picture - plain).abs().amax(-1) > SEEN for picture in pictures])
+    rows, columns = around(changed.any(0))
+    pictures = [picture[rows, columns] for picture in pictures]
     sheet = strip(pictures, [str(number + 1) for number in range(len(pictures))], columns=2)
     return f"![candidates](data:image/jpeg;base64,{jpeg(sheet)})"
 
