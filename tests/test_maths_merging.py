@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from featurefields.maths.merging import MergeCost, merge_tree, neighbour_differences, superpoints
+from featurefields.maths.merging import MergeCost, merge_tree, superpoints
 
 CELLS = 8
 
@@ -32,7 +32,7 @@ def example(seed: int) -> dict[str, np.ndarray]:
     }
 
 
-COST = MergeCost(feature=1.0, border=0.4, colour=0.6, small=0.7)
+COST = MergeCost(feature=1.0, border=0.4, colour=0.6, small=0.7, touch=0.4)
 
 
 def brute(first, second, difference, weight, size, features, colours, cost):
@@ -59,7 +59,12 @@ def brute(first, second, difference, weight, size, features, colours, cost):
         found = cost.feature * np.sqrt(1 - cosine) + cost.border * border
         found += cost.colour * np.linalg.norm(means[0] - means[1])
         least = min(size[i].sum() for i in inside)
-        return found * least / (least + cost.small)
+        leading_out = [
+            weight[[e for e in range(len(first)) if (first[e] in region) != (second[e] in region)]].sum()
+            for region in (regions[a], regions[b])
+        ]
+        part = weight[cut].sum() / min(leading_out)
+        return found * least / (least + cost.small) * part**-cost.touch
 
     while True:
         pairs = [(differ(a, b), a, b) for a in regions for b in regions if a < b]
@@ -143,17 +148,14 @@ def test_small_regions_join() -> None:
     assert np.bincount(label).min() >= 4 and len(np.bincount(label)) > 3
 
 
-def test_differences_are_those_of_numpy() -> None:
-    rng = np.random.default_rng(4)
-    first, second = grid(1)
-    units, normals = (rng.standard_normal((64, d)).astype(np.float32) for d in (7, 3))
-    units /= np.linalg.norm(units, axis=-1, keepdims=True)
-    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
-    colours, means = (rng.random((64, 3)).astype(np.float32) for _ in range(2))
-    found = neighbour_differences(first, second, units, colours, normals, means, (2.0, 3.0, 5.0, 0.5))
-    step = means[second] - means[first]
-    bend = ((normals[second] - normals[first]) * step).sum(-1) / np.linalg.norm(step, axis=-1)
-    wanted = 2 * np.sqrt(1 - (units[first] * units[second]).sum(-1))
-    wanted += 3 * np.linalg.norm(colours[first] - colours[second], axis=-1)
-    wanted += np.where(bend < 0, -5 * bend, 0.5 * bend)
-    assert np.abs(found - wanted).max() < 1e-5
+def test_what_is_enclosed_joins_before_what_hardly_touches() -> None:
+    """Four in a row. The middle two differ a little less than the others, but share little of their borders."""
+    given = {
+        "first": np.array([0, 1, 2]), "second": np.array([1, 2, 3]), "difference": np.array([1.0, 0.95, 1.0]),
+        "weight": np.array([9.0, 1.0, 9.0]), "size": np.ones(4), "features": np.ones((4, 2)),
+        "colours": np.zeros((4, 3)),
+    }  # fmt: skip
+    joined = [
+        leaves_below(merge_tree(**given, cost=MergeCost(touch=touch)).parent, 4)[4] for touch in (0.0, 0.1)
+    ]
+    assert joined == [{1, 2}, {0, 1}]

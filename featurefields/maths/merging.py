@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 _kernel = njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
 
 Floats = NDArray[np.float64]
-Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 
@@ -38,13 +37,16 @@ class MergeCost:
     """How different two regions are that touch.
 
     (feature * sqrt(1 - cos of the mean features) + border * mean difference of the edges between them + colour *
-    distance of the mean colours) * s / (s + small), s being the size of the smaller one.
+    distance of the mean colours) * s / (s + small) * p^-touch, s being the size of the smaller one and p the part that
+    the edges between them, by weight, are of all edges that lead out of one of them, where that is larger: what is
+    enclosed by one neighbour belongs to it sooner than two that hardly touch belong together.
     """
 
     feature: float = 1.0
-    border: float = 0.3
+    border: float = 0.2
     colour: float = 0.5
     small: float = 0.0
+    touch: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -82,43 +84,11 @@ def merge_tree(
     Edges (e) join different regions and count by `weight`; sizes (r), mean features (r d) and colours (r 3) describe
     the regions. Time e log e and the sum of the borders of all merged regions.
     """
-    terms = np.array([cost.feature, cost.border, cost.colour, cost.small], dtype=np.float64)
+    terms = np.array([cost.feature, cost.border, cost.colour, cost.small, cost.touch], dtype=np.float64)
     parent, height, sizes = _merged(
         first, second, difference, weight, size, features * size[:, None], colours * size[:, None], terms
     )
     return MergeTree(parent, height, sizes)
-
-
-@_kernel
-def neighbour_differences(
-    first: Ints,
-    second: Ints,
-    units: Singles,
-    colours: Singles,
-    normals: Singles,
-    means: Singles,
-    weights: tuple[float, float, float, float],
-) -> Floats:
-    """How different two neighbours (first, second: e) are that lie at `means` (n 3).
-
-    weights: of sqrt(1 - cos) of their unit features (n d), of the distance of their colours (n 3), and of how far
-    their unit normals (n 3) turn towards each other and away from each other along the line between them.
-    """
-    found = np.empty(len(first))
-    for e in range(len(first)):
-        a, b = first[e], second[e]
-        cosine, hue, bend, length = 0.0, 0.0, 0.0, 0.0
-        for j in range(units.shape[1]):
-            cosine += units[a, j] * units[b, j]
-        for j in range(3):
-            hue += (colours[a, j] - colours[b, j]) ** 2
-            step = means[b, j] - means[a, j]
-            bend += (normals[b, j] - normals[a, j]) * step
-            length += step * step
-        bend /= max(np.sqrt(length), 1e-12)
-        found[e] = weights[0] * np.sqrt(max(0.0, 1.0 - cosine)) + weights[1] * np.sqrt(hue)
-        found[e] += weights[2] * max(0.0, -bend) + weights[3] * max(0.0, bend)
-    return found
 
 
 @_kernel
@@ -155,7 +125,15 @@ def _joined(
 
 @_kernel
 def _difference(
-    a: int, b: int, border: float, sizes: Floats, features: Floats, colours: Floats, terms: Floats
+    a: int,
+    b: int,
+    border: float,
+    count: float,
+    around: Floats,
+    sizes: Floats,
+    features: Floats,
+    colours: Floats,
+    terms: Floats,
 ) -> float:
     dot, aa, bb = 0.0, 0.0, 0.0
     for j in range(features.shape[1]):
@@ -169,7 +147,8 @@ def _difference(
         hue += (colours[a, j] / sizes[a] - colours[b, j] / sizes[b]) ** 2
     smaller = min(sizes[a], sizes[b])
     found = terms[0] * np.sqrt(apart) + terms[1] * border + terms[2] * np.sqrt(hue)
-    return found * smaller / (smaller + terms[3])
+    part = min(1.0, count / min(around[a], around[b]))
+    return found * smaller / (smaller + terms[3]) * part ** -terms[4]
 
 
 @_kernel
@@ -201,12 +180,17 @@ def _merged(
     place = np.full(most, -1)
     queue = [(0.0, 0, 0)]
     queue.pop()
+    around = np.zeros(most)  # weights of the edges that lead out of a region
     for a in range(r):
         _gather(a, -1, a, head, side, following, sums, counts, above, place)
+        around[a] = _outward(a, head, following, counts)
+    for a in range(r):
         k = head[a]
         while k >= 0:
             if a < side[k]:
-                found = _difference(a, side[k], sums[k] / counts[k], sizes, features, colours, terms)
+                found = _difference(
+                    a, side[k], sums[k] / counts[k], counts[k], around, sizes, features, colours, terms
+                )
                 heapq.heappush(queue, (found, a, side[k]))
             k = following[k]
     new = r
@@ -219,13 +203,25 @@ def _merged(
         sizes[new] = sizes[a] + sizes[b]
         features[new], colours[new] = features[a] + features[b], colours[a] + colours[b]
         _gather(a, b, new, head, side, following, sums, counts, above, place)
+        around[new] = _outward(new, head, following, counts)
         k = head[new]
         while k >= 0:
-            found = _difference(new, side[k], sums[k] / counts[k], sizes, features, colours, terms)
+            found = _difference(
+                new, side[k], sums[k] / counts[k], counts[k], around, sizes, features, colours, terms
+            )
             heapq.heappush(queue, (found, side[k], new))
             k = following[k]
         new += 1
     return parent[:new].copy(), height[:new].copy(), sizes[:new].copy()
+
+
+@_kernel
+def _outward(a: int, head: Ints, following: Ints, counts: Floats) -> float:
+    found, k = 0.0, head[a]
+    while k >= 0:
+        found += counts[k]
+        k = following[k]
+    return found
 
 
 @_kernel

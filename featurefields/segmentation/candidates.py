@@ -9,6 +9,7 @@ candidates: a part, the object, a group of objects.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,6 @@ from featurefields.segmentation.hierarchy import Hierarchy
 
 SAME = 1.15
 """Selections whose sizes differ by less than this factor are the same one."""
-BASE = 0.3
-"""Lasting from height a to b counts (b + BASE)^2 - (a + BASE)^2: late merges are between things."""
 TINY, USUAL, LARGE, ALL = 0.0005, 0.005, 0.5, 0.9
 """Shares of all that the pictures show: selections up to TINY and from ALL on are not what is meant, those between
 USUAL and LARGE may well be."""
@@ -64,36 +63,55 @@ def candidates(hierarchy: Hierarchy, leaves: Sequence[int]) -> tuple[Candidate, 
     heights, chosen = growth(hierarchy, leaves)
     total = hierarchy.sizes_in_order.sum()
     share = chosen @ hierarchy.sizes_in_order / total
-    picked: list[tuple[float, int, int]] = []
-    for value, i, j in lasting_steps(heights, share, 1.0, until=float(hierarchy.tree.height.max())):
-        if len(picked) < MOST and (not picked or (value > 0 and all(j < a or i > b for _, a, b in picked))):
-            picked.append((value, i, j))
-    evidence = sum(value for value, _, _ in picked)
+    picked: list[Lasting] = []
+    for one in lasting_steps(heights, share, 1.0, until=float(hierarchy.tree.height.max())):
+        apart = all(one.last < other.first or one.first > other.last for other in picked)
+        if len(picked) < MOST and (not picked or (one.evidence > 0 and apart)):
+            picked.append(one)
+    evidence = sum(one.evidence for one in picked)
     return tuple(
         Candidate(
-            chosen[j],
-            float(heights[j]),
-            float(share[j]),
-            value / evidence if evidence > 0 else 1 / len(picked),
+            chosen[one.step],
+            float(heights[one.step]),
+            float(share[one.step]),
+            one.evidence / evidence if evidence > 0 else 1 / len(picked),
         )
-        for value, _, j in picked
+        for one in picked
     )
+
+
+class Lasting(NamedTuple):
+    """A growing selection that stays about the same.
+
+    Attributes:
+        evidence: how much speaks for it: lasting from height a to b counts b^2 - a^2, for late merges are between
+            things; less where its size is unusual.
+        first: the step from which on it is.
+        last: the last step through which it stays the same.
+        step: that of them that itself lasts longest.
+    """
+
+    evidence: float
+    first: int
+    last: int
+    step: int
 
 
 def lasting_steps(
     heights: NDArray[np.float64], sizes: NDArray[np.float64], total: float, *, until: float | None = None
-) -> list[tuple[float, int, int]]:
-    """How much speaks for a growing selection (heights and sizes: s) at every step, most first.
+) -> list[Lasting]:
+    """How long a growing selection (heights and sizes: s) stays the same from every step on, most evidence first.
 
-    (evidence, the step, the last step through which the size stays the same); the last step lasts to `until`.
+    The last step lasts to `until`.
     """
     ends = np.append(heights[1:], heights[-1] if until is None else max(until, heights[-1]))
     found = []
     for i in range(len(sizes)):
         j = int(np.searchsorted(sizes, sizes[i] * SAME, side="right")) - 1
-        lasting = (ends[j] + BASE) ** 2 - (heights[i] + BASE) ** 2
-        found.append((float(lasting) * _likely(float(sizes[j] / total)), i, j))
-    return sorted(found, key=lambda one: (-one[0], one[1]))
+        step = i + int((ends - heights)[i : j + 1].argmax())
+        evidence = float(ends[j] ** 2 - heights[i] ** 2) * _likely(float(sizes[j] / total))
+        found.append(Lasting(evidence, i, j, step))
+    return sorted(found, key=lambda one: (-one.evidence, one.first))
 
 
 def _likely(share: float) -> float:

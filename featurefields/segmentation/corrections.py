@@ -114,11 +114,11 @@ def _part(hierarchy: Hierarchy, chain: Sequence[int], now: float) -> int | None:
     tree, whole = hierarchy.tree, hierarchy.chain(chain[0])
     sizes = tree.size[whole]
     steps = lasting_steps(tree.height[whole], sizes, sizes.max())
-    longest = steps[0][0]
-    for place, (value, _, last) in enumerate(steps):
+    longest = steps[0].evidence
+    for place, one in enumerate(steps):
         most = GROW if place == 0 else PART
-        if last < len(chain) and sizes[last] <= most * now and value >= CLEAR * longest > 0:
-            return chain[last]
+        if one.last < len(chain) and sizes[one.last] <= most * now and one.evidence >= CLEAR * longest > 0:
+            return chain[one.last]
     return chain[0] if sizes[0] <= SPOT * now else None
 
 
@@ -126,8 +126,8 @@ def _lasts(hierarchy: Hierarchy, path: list[int], place: int) -> float:
     """How long the selection that the first of `path` has grown to at a place on it lasts, beside the longest."""
     tree = hierarchy.tree
     steps = lasting_steps(tree.height[path], tree.size[path], tree.size[path].max())
-    here = max((value for value, first, last in steps if first <= place <= last), default=0.0)
-    return here / steps[0][0] if steps[0][0] > 0 else 0.0
+    here = max((one.evidence for one in steps if one.first <= place <= one.last), default=0.0)
+    return here / steps[0].evidence if steps[0].evidence > 0 else 0.0
 
 
 def _holds(hierarchy: Hierarchy, node: int, leaves: Sequence[int] | set[int]) -> bool:

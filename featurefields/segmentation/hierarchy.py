@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from featurefields.field import FeatureField
-from featurefields.maths.cosine import CosineSpace
+from featurefields.maths.affinity import angular_differences, averaged, surface_differences
 from featurefields.maths.lab import lab_from_srgb
-from featurefields.maths.merging import MergeCost, MergeTree, merge_tree, neighbour_differences, superpoints
+from featurefields.maths.merging import MergeCost, MergeTree, merge_tree, superpoints
 from featurefields.maths.neighbours import neighbour_pairs
 from featurefields.segmentation.scores import stored_features
 
@@ -29,17 +29,25 @@ NEIGHBOURS = 10
 REACH = 3.0
 """Neighbours farther apart than this many of their extents do not touch."""
 
-FEATURE, COLOUR, CONCAVE, CONVEX = 7.7, 2.0, 2.6, 0.7
+FEATURE, COLOUR, CONCAVE, CONVEX = 7.7, 2.0, 5.2, 0.7
 """What makes two neighbours differ: the root of 1 - cos of their features, the distance of their matter colours (Lab,
 lightness 0..1), and how far their surfaces bend towards or away from each other (sine of about the angle). Logistic
-regression on neighbours of the same and of different objects in a synthetic scene; concave bends tell objects apart
-that stand on each other, convex ones hardly do (as in Stein et al. 2014)."""
+regression on neighbours of the same and of different objects in a synthetic scene, but for concave bends, which count
+twice as much: they tell objects apart that stand on each other, convex ones hardly do (as in Stein et al. 2014)."""
+
+ROUNDS, SHARP = 3, 2.0
+"""Features are averaged so often over the nearest neighbours before they are compared, those counting by
+exp(-SHARP * their difference in colour and bend). A feature is of a patch of a picture, many Gaussians wide: what it
+varies by from one to the next is noise of lifting."""
 
 SCALE = 5e-5
 SMALLEST = 2.5e-5
 SMALL = 1.5e-4
 """Sizes of the smallest regions (both steps of `superpoints`) and of those that merge more easily, as shares of all
 that the pictures show."""
+
+TOUCH = 0.1
+"""How much sooner regions merge that share much of their borders, see `MergeCost`."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +110,7 @@ class Hierarchy:
 
 @torch.no_grad()
 def hierarchy_of(
-    field: FeatureField,
-    seen: Float[Tensor, "n"],
-    *,
-    features: Float[Tensor, "n d"] | None = None,
-    space: CosineSpace | None = None,
+    field: FeatureField, seen: Float[Tensor, "n"], *, features: Float[Tensor, "n d"] | None = None
 ) -> Hierarchy:
     """Regions of the Gaussians by features (the field's view-independent ones when not given), colour and surface.
 
@@ -116,30 +120,31 @@ def hierarchy_of(
         PromptError: the field has no features and none are given.
     """
     features = stored_features(field) if features is None else features
-    space = CosineSpace.plain(features.shape[1]) if space is None else space
-    units = space.units(features).float().cpu().numpy()
-    colours = lab_from_srgb(matter_colours(field)).float().cpu().numpy()
     size = seen.double().cpu().numpy()
     total = max(size.sum(), 1e-12)
     size = np.maximum(size, 1e-9 * total)
     first, second, _ = neighbour_pairs(
         field.splats.means, NEIGHBOURS, within=REACH * field.splats.scales.amax(-1)
     )
-    difference = _differences(field, units, colours, first, second)
+    colours = lab_from_srgb(matter_colours(field)).float().cpu().numpy()
+    apart = _apart(field, colours, first, second)
+    table = np.ascontiguousarray(features.float().cpu().numpy())
+    smooth = averaged(table, first, second, np.exp(-SHARP * apart), size, rounds=ROUNDS)
+    units = normalize(torch.from_numpy(smooth), dim=-1).numpy()
+    difference = apart + FEATURE * angular_differences(first, second, units)
     leaf = superpoints(first, second, difference, size, scale=SCALE * total, smallest=SMALLEST * total)
     across = leaf[first] != leaf[second]
-    weight = np.minimum(size[first], size[second])[across]
     count = int(leaf.max()) + 1 if len(leaf) else 0
     sizes = np.bincount(leaf, size, count).astype(np.float64)
     tree = merge_tree(
         leaf[first[across]],
         leaf[second[across]],
         difference[across],
-        weight,
+        np.minimum(size[first], size[second])[across],
         sizes,
-        _means(units * features.norm(dim=-1, keepdim=True).cpu().numpy(), leaf, size, sizes),
+        _means(smooth, leaf, size, sizes),
         _means(colours, leaf, size, sizes),
-        MergeCost(small=SMALL * total),
+        MergeCost(small=SMALL * total, touch=TOUCH),
     )
     return Hierarchy(torch.from_numpy(leaf).to(field.splats.means.device), tree)
 
@@ -152,20 +157,18 @@ def matter_colours(field: FeatureField) -> Float[Tensor, "n 3"]:
     return torch.full_like(means, 0.5) if colours is None else colours.detach().clamp(0, 1)
 
 
-def _differences(
+def _apart(
     field: FeatureField,
-    units: NDArray[np.float32],
     colours: NDArray[np.float32],
     first: NDArray[np.int64],
     second: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """How different neighbours are (e)."""
+    """How different the surfaces of neighbours are (e), whatever their features."""
     means = field.splats.means.float().cpu().numpy()
     normals = np.zeros_like(means)
     if "normals" in field.splats.columns:
         normals = normalize(field.splats.columns["normals"].float(), dim=-1).cpu().numpy()
-    weights = (FEATURE, COLOUR, CONCAVE, CONVEX)
-    return neighbour_differences(first, second, units, colours, normals, means, weights)
+    return surface_differences(first, second, colours, normals, means, (COLOUR, CONCAVE, CONVEX))
 
 
 def _means(
