@@ -65,7 +65,8 @@ class TeacherOptions:
     upsampling: Literal["mask-aware", "bilinear"] = "mask-aware"
     """From tokens to pixels: within segments or across them."""
     masks: Literal["given", "automatic", "none"] = "given"
-    """Segments: instance masks of the data, regions of similar colour, or none (then nothing is blended either)."""
+    """Segments: instance masks of the data where photos have them, regions of similar colour, or none. Without segments
+    nothing is blended."""
     contexts: int = 2
     """Views that the teacher sees for one target."""
     overlap: tuple[float, float] = (0.3, 0.95)
@@ -112,6 +113,8 @@ class DistillOptions:
     teacher: tyro.conf.OmitArgPrefixes[TeacherOptions] = TeacherOptions()
     resume: bool = False
     """Go on from the checkpoint in the output folder."""
+    save_every: float = 120.0
+    """Seconds between checkpoints."""
     stop_after: Decimal = None
     """Stop after so many seconds, as Ctrl-C would, and keep the checkpoint."""
     budget: Size = "2GB"
@@ -169,11 +172,14 @@ class DistillOptions:
 
 
 def run(options: DistillOptions, console: Console) -> Summary:
-    """Read, train, export."""
+    """Read, train, export. Of several processes the first tells what all have done; the others end without a word."""
     from featurefields.distillation.distributed import joined
 
     with joined(options.compute.torch_device()) as world:
-        return _run(options, console if world.rank == 0 else Console(json=True), world)
+        summary = _run(options, console if world.rank == 0 else Console(json=True), world)
+    if world.rank:
+        raise SystemExit(0)
+    return summary
 
 
 def _run(options: DistillOptions, console: Console, world: "World") -> Summary:
@@ -242,7 +248,9 @@ def _train(
             raise KeyboardInterrupt
 
     with console.progress("distilling", training.config.steps - training.step) as advance:
-        return run_training(training, options.output, identity=identity, on_step=told)
+        return run_training(
+            training, options.output, identity=identity, every_s=options.save_every, on_step=told
+        )
 
 
 def _export(

@@ -79,8 +79,19 @@ def _is_scene(path: Path) -> bool:
 
 
 def seen_views(scenes: Sequence["Scene"], masks: "MaskSource", scale: float, budget: int) -> "SeenViews":
-    """The training views of all scenes, one after the other."""
+    """The training views of all scenes, one after the other.
+
+    Raises:
+        SceneError: masks are to be given, and the first photo of every scene has none.
+    """
     from featurefields.distillation.seen import SeenViews, see
+
+    if masks == "given" and all(
+        scene.split("train")[0].picture.layer("instance") is None for scene in scenes if scene.split("train")
+    ):
+        raise SceneError(
+            "no photo has an instance mask (instance_file_path); use --masks automatic, or --masks none"
+        )
 
     readings = [
         partial(see, view, scene.name, scale=scale, masks=masks)

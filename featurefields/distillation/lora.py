@@ -61,8 +61,13 @@ class LoraLinear(nn.Module):
 
 
 def attention_maps(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
-    """Every linear map of the model's attention: the module that has it, under which name, and the map."""
+    """Every linear map of the model's attention: the module that has it, under which name, and the map.
+
+    Not those of torch's own attention, which pools tokens in some models and reads the weights by itself.
+    """
     for path, module in model.named_modules():
+        if isinstance(module, nn.MultiheadAttention):
+            continue
         for name, child in module.named_children():
             inside = any(part in ATTENTION for part in path.split("."))
             if inside and isinstance(child, nn.Linear) and name in PROJECTIONS:
@@ -85,7 +90,7 @@ def add_lora(
         )
     for owner, name, kept in found:
         addition = LoraLinear(kept, rank=rank, alpha=alpha, dropout=dropout, generator=generator)
-        setattr(owner, name, addition)
+        setattr(owner, name, addition.train(owner.training))
     return model
 
 

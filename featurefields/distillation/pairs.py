@@ -51,10 +51,10 @@ def surface_points(camera: Camera, depth: Float[Tensor, "h w"]) -> Float[Tensor,
 @torch.no_grad()
 def overlaps(
     cameras: Sequence[Camera],
-    points: Sequence[Float[Tensor, "s 3"]],
-    depths: Sequence[Float[Tensor, "h w"] | None],
+    points: Sequence[Tensor],
+    depths: Sequence[Tensor | None],
 ) -> Float[Tensor, "v v"]:
-    """Entry (i, j): the share of view i's surface points that view j sees too.
+    """Entry (i, j): the share of view i's surface points (s 3) that view j sees too; `depths` are maps (h w).
 
     They lie in its picture and, where j has a depth map that knows, on what it sees there: nothing hides them. 0 for
     views without points.

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from featurefields.distillation.seen import Seen
-from featurefields.distillation.surfels import pixel_surfels
+from featurefields.distillation.surfels import SHARP, pixel_surfels
 from featurefields.errors import FittingError
 from featurefields.raster import RasterConfig, Rasterizer
 from featurefields.splats import Splats, concatenate
@@ -30,10 +30,12 @@ class Reconstruction:
         splats: the geometry.
         lift: from one picture a context to values (n d) and weights (n), 0..1, of the Gaussians; 0 for what no
             context shows. Linear in the pictures.
+        raster: how the splats are to be drawn.
     """
 
     splats: Splats
     lift: Callable[[Pictures], tuple[Float[Tensor, "n d"], Float[Tensor, "n"]]]
+    raster: RasterConfig = RasterConfig()
 
 
 @runtime_checkable
@@ -74,7 +76,7 @@ class DepthReconstructor:
             values = torch.cat([picture[known] for picture, (_, known) in zip(pictures, found, strict=True)])
             return values, values.new_ones(len(values))
 
-        return Reconstruction(splats, lift)
+        return Reconstruction(splats, lift, SHARP)
 
 
 class SplatReconstructor:
@@ -111,4 +113,4 @@ class SplatReconstructor:
             values = torch.where(shown[:, None], total[:, :-1] / weight.clamp(min=self._least)[:, None], 0.0)
             return values, shown.to(values)
 
-        return Reconstruction(splats, lift)
+        return Reconstruction(splats, lift, self._config)

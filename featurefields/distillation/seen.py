@@ -15,7 +15,6 @@ from torch import Tensor
 
 from featurefields.camera import Camera
 from featurefields.distillation.segments import colour_segments
-from featurefields.errors import SceneError
 from featurefields.scene import View
 
 MaskSource = Literal["given", "automatic", "none"]
@@ -31,7 +30,7 @@ class Seen:
         image: sRGB colours in 0..1, which the networks see.
         camera: of the splatted picture.
         depth: along the optical axis, 0 where unknown; None without a depth map.
-        masks: ids of the segments; None without.
+        masks: ids of the segments; None without (nothing is blended then).
         counted: pixels that show the scene.
     """
 
@@ -73,18 +72,14 @@ def see(
     """Read a view. Depth, masks and the camera get `scale` times the photo's size; each takes the nearest pixel.
 
     Raises:
-        SceneError: the masks are to be given and this photo has none, or a file is unreadable.
+        SceneError: a file is unreadable.
     """
     image = view.picture.image().permute(2, 0, 1).contiguous()
     size = (max(1, round(view.camera.width * scale)), max(1, round(view.camera.height * scale)))
     found = None
     if masks == "given":
         layer = view.picture.layer("instance")
-        if layer is None:
-            raise SceneError(
-                f"photo {view.name} has no instance mask (instance_file_path); use --masks automatic, or none"
-            )
-        found = nearest(layer[..., 0].round().int(), size)
+        found = None if layer is None else nearest(layer[..., 0].round().int(), size)
     elif masks == "automatic":
         found = nearest(segment(image), size)
     depth, counted = view.picture.depth(), view.picture.mask()

@@ -10,18 +10,22 @@ from torch.nn.functional import normalize
 
 from featurefields.camera import Camera
 from featurefields.maths.rotations import quat_from_matrix
+from featurefields.raster import RasterConfig
 from featurefields.splats import Splats
 
-SPREAD_PX = 0.6
-"""Standard deviation across the surface, in pixels of the picture."""
+SPREAD_PX = 0.4
+"""Standard deviation across the surface, in pixels of the picture: as little overlap as leaves no gaps, because of two
+that overlap the nearer one hides the other, which would shift what is seen."""
 FLATNESS = 0.2
 """Thickness as a share of that."""
 STEEPEST = 0.3
 """Cosine between surface and sight below which a Gaussian is not drawn out any further."""
 EDGE = 0.05
 """Where depth changes by more than this share from pixel to pixel there is an edge, not a slope."""
-OPACITY_LOGIT = 3.0
-"""Opacity .95."""
+OPACITY_LOGIT = 2.0
+"""Opacity .88."""
+SHARP = RasterConfig(blur_px2=0.05)
+"""How they are drawn: next to no blur, for the same reason."""
 
 
 def pixel_surfels(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from featurefields.distillation.reconstruct import Reconstruction
 from featurefields.distillation.seen import Seen
-from featurefields.raster import RasterConfig, Rasterizer
+from featurefields.raster import Rasterizer
 from featurefields.raster.averages import draw_averages
 from featurefields.vision.blending import blend
 from featurefields.vision.grids import pool, upsample
@@ -53,7 +53,6 @@ def splatted_target(
     *,
     grid: tuple[int, int],
     config: TargetConfig = TargetConfig(),
-    raster: RasterConfig = RasterConfig(),
 ) -> Target:
     """Upsample the contexts' tokens, put them on the Gaussians, draw these from the target, blend and pool.
 
@@ -67,7 +66,12 @@ def splatted_target(
     ]
     values, weights = reconstruction.lift(pictures)
     drawn = draw_averages(
-        rasterizer, reconstruction.splats, values, target.camera, weights=weights, config=raster
+        rasterizer,
+        reconstruction.splats,
+        values,
+        target.camera,
+        weights=weights,
+        config=reconstruction.raster,
     )
     valid = target.counted & drawn.visible(target.depth, share=config.covered, tolerance=config.tolerance)
     picture = drawn.image

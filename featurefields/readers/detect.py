@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from featurefields.errors import SceneError
+from featurefields.readers.scannetpp import is_scannetpp
 
 
 def detect_kind(path: Path) -> str:
-    """The name of the reader for `path`; transforms.json wins over transforms_train.json over a COLMAP model.
+    """The name of the reader for `path`; transforms.json wins over transforms_train.json, ScanNet++, a COLMAP model.
 
     Raises:
         SceneError: it does not exist, or nothing in it looks like a scene.
@@ -21,6 +22,8 @@ def detect_kind(path: Path) -> str:
         return "nerfstudio"
     if (path / "transforms_train.json").is_file():
         return "blender"
+    if is_scannetpp(path):
+        return "scannetpp"
     if colmap_models(path):
         return "colmap"
     found = sorted(entry.name for entry in path.iterdir())

@@ -9,5 +9,6 @@ READERS = Registry(
         "nerfstudio": "featurefields.readers.nerfstudio:read_nerfstudio",
         "colmap": "featurefields.readers.colmap:read_colmap",
         "blender": "featurefields.readers.blender:read_blender",
+        "scannetpp": "featurefields.readers.scannetpp:read_scannetpp",
     },
 )
