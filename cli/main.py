@@ -37,14 +37,15 @@ COMMANDS = {
     "segment": (".segment", "choose Gaussians with clicks, boxes, masks or text"),
     "edit": (".edit", "recolour, remove or roughen what is selected, without loss"),
     "view": (".view", "see, select and edit in a browser"),
-    "view": (".view", "see, select and edit in a browser"),
     "eval": (".eval", "measure a field against its photos and, where there is any, ground truth"),
     "bench": (".bench", "measure segmentation: public protocols and a simulated user"),
+    "probe": (".probe", "measure what frozen features know: depth, normals, classes, correspondence"),
     "distill": (".distill", "teach a 2D backbone features that other views agree on"),
     "render": (".render", "draw views and layers of a field to PNG files or videos; compare two"),
     "masks": (".masks", "draw selections as masks of the photos: PNG and COCO JSON"),
     "labels": (".labels", "number a .ply's splats by object; give an edited .ply its numbers back"),
     "export": (".export", "write a field, or a part of it, as splats, points or a mesh"),
+    "doctor": (".doctor", "what works on this machine, what does not, and what to do about it"),
     "info": (".info", "say what a field, .ply, selection or folder of photos holds"),
 }
 """Command name → (module of this package, one line for `ff --help`)."""
