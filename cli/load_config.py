@@ -1,8 +1,10 @@
 """A nerfstudio run's config.yml in the place of a field: `--load-config outputs/…/config.yml`, as nerfstudio has it.
 
-Training writes the field beside config.yml; nothing of nerfstudio is needed to read it.
+Training writes the field beside config.yml. What that file says is never read: it names Python objects to make, and
+nothing of nerfstudio is needed to read the field.
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,8 +23,11 @@ CONFIG_ENDINGS = (".yml", ".yaml")
 def archive_beside(config: Path) -> Path:
     """The archive that training wrote beside a config.yml (or in a run's folder).
 
+    Where training was cut off there is none yet: then the field of the newest checkpoint is written as one.
+
     Raises:
-        FileFormatError: there is no such file, it is no config.yml, or training has not come to its end.
+        FileFormatError: there is no such file, it is no config.yml, or neither archive nor checkpoint is beside it.
+        WriteError: the field of a checkpoint cannot be written beside it.
     """
     if not config.exists():
         raise FileFormatError(
@@ -34,11 +39,27 @@ def archive_beside(config: Path) -> Path:
         )
     folder = config if config.is_dir() else config.parent
     archive = folder / FIELD_FILE
-    if not archive.exists():
+    return archive if archive.is_file() else _archive_of_checkpoint(folder, archive)
+
+
+def _archive_of_checkpoint(folder: Path, archive: Path) -> Path:
+    from featurefields.adapters.nerfstudio.checkpoint import FOLDER, newest_checkpoint, read_checkpoint
+    from featurefields.files.archive import write_archive
+
+    checkpoint = newest_checkpoint(folder)
+    if checkpoint is None:
         raise FileFormatError(
-            f"there is no {FIELD_FILE} beside {config}: it is a run of another method, or its training was cut off; "
-            f"train disentangled-features, or go on with --load-dir {folder / 'nerfstudio_models'}"
+            f"there is neither {FIELD_FILE} nor a checkpoint in {folder}: it is a run of another method, or training "
+            "was cut off before the first checkpoint; train disentangled-features again"
         )
+    field = read_checkpoint(checkpoint)
+    write_archive(field, archive)
+    early = (
+        ""
+        if "feature" in field.heads
+        else f", without features: go on with ns-train --load-dir {folder / FOLDER}"
+    )
+    print(f"training was cut off; wrote {archive} from {checkpoint.name}{early}", file=sys.stderr)
     return archive
 
 
@@ -46,7 +67,7 @@ def with_archive(command: str, arguments: Sequence[str]) -> list[str]:
     """The arguments of a command with the archive in the place of `--load-config PATH`.
 
     Raises:
-        FileFormatError: see `archive_beside`; or nothing follows the option.
+        FileFormatError, WriteError: see `archive_beside`; or nothing follows the option.
     """
     if command in WITHOUT_FIELD:
         return list(arguments)

@@ -1,6 +1,5 @@
 """The parts of the nerfstudio plugin that know nothing of nerfstudio: a run, its states, its pictures, its frames."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +30,6 @@ from featurefields.raster import choose_rasterizer
 from featurefields.readers import read_scene
 from featurefields.scene import Scene
 from featurefields.selection import Selection
-from featurefields_cli import load_config, main
 
 CPU = choose_rasterizer("cpu")
 STEPS = 6
@@ -277,48 +275,3 @@ class TestOutputs:
         camera = next(iter(field.about.cameras.values()))
         found = Display.of(field).outputs(camera, CPU, Similarity.identity())
         assert {"rgb", "rgb_indep", "rgb_dep", "feature", "depth"} <= set(found) and "normals" not in found
-
-
-class TestLoadConfig:
-    @pytest.fixture
-    def run_folder(self, tmp_path: Path) -> Path:
-        folder = tmp_path / "outputs" / "scene" / "method" / "now"
-        folder.mkdir(parents=True)
-        (folder / "config.yml").write_text("!!python/object:somewhere.Config {}\n")
-        return folder
-
-    def test_the_archive_stands_beside(self, run_folder: Path):
-        archive = run_folder / load_config.FIELD_FILE
-        archive.touch()
-        config = str(run_folder / "config.yml")
-        assert load_config.archive_beside(run_folder) == archive
-        for words in (["--load-config", config], [f"--load-config={config}"], ["--load_config", config]):
-            assert load_config.with_archive("edit", ["-o", "x", *words, "--json"]) == [
-                "-o", "x", str(archive), "--json",
-            ]  # fmt: skip
-        assert load_config.with_archive("bench", ["--load-config", config]) == ["--field", str(archive)]
-
-    def test_commands_without_a_field_do_not_know_it(self):
-        assert load_config.with_archive("fit", ["--load-config", "x"]) == ["--load-config", "x"]
-
-    def test_a_command_reads_the_field(self, run_folder: Path, capsys: pytest.CaptureFixture[str]):
-        from featurefields.files.archive import write_archive
-
-        write_archive(two_balls(), run_folder / "field.safetensors")
-        assert main(["info", "--load-config", str(run_folder / "config.yml"), "--json"]) == 0
-        assert json.loads(capsys.readouterr().out)["splats"] == len(two_balls())
-
-    @pytest.mark.parametrize(
-        "words, told",
-        [
-            (["--load-config"], "was given without a path"),
-            (["--load-config", "{folder}/nothing.yml"], "does not exist"),
-            (["--load-config", "{folder}/config.yml"], "there is no field.safetensors beside"),
-            (["--load-config", "{folder}/other.ply"], "takes the config.yml of a nerfstudio run"),
-        ],
-    )
-    def test_mistakes_are_one_line(self, run_folder: Path, capsys, words: list[str], told: str):
-        (run_folder / "other.ply").touch()
-        assert main(["info", *[word.format(folder=run_folder) for word in words]]) == 1
-        error = capsys.readouterr().err
-        assert told in error and error.count("\n") == 1
