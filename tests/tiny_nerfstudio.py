@@ -65,7 +65,7 @@ def ns(command: str, *arguments: object, path: str = "") -> subprocess.Completed
 
 def run_code(words: list[str], path: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        words, env=environment(path), capture_output=True, text=True, timeout=600, check=False
+        words, env=environment(path), capture_output=True, text=True, timeout=1800, check=False
     )
 
 

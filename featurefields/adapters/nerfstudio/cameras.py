@@ -23,8 +23,18 @@ BACK = (1.0, -1.0, -1.0)
 
 
 def poses_of(cameras: Cameras) -> Float[Tensor, "v 4 4"]:
-    """World_from_camera in OpenCV axes, float64."""
-    flat = cameras.camera_to_worlds.reshape(-1, 3, 4).double().cpu()
+    """World_from_camera in OpenCV axes, float64.
+
+    Raises:
+        SceneError: they are no poses, as of nerfstudio's instant-ngp-data when a split holds one photo.
+    """
+    given = cameras.camera_to_worlds
+    if given.shape[-2:] != (3, 4):
+        raise SceneError(
+            f"nerfstudio's data parser gives a pose of shape {tuple(given.shape)} instead of (3, 4); where one photo "
+            "is held out instant-ngp-data does: hold out more (--eval-mode interval), or use nerfstudio-data"
+        )
+    flat = given.reshape(-1, 3, 4).double().cpu()
     poses = torch.eye(4, dtype=torch.float64).repeat(len(flat), 1, 1)
     poses[:, :3, :3] = flat[:, :, :3] * torch.tensor(BACK, dtype=torch.float64)
     poses[:, :3, 3] = flat[:, :, 3]

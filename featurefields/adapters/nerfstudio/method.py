@@ -57,7 +57,7 @@ def trainer(name: str, steps: int, **model: object) -> TrainerConfig:
         method_name=name,
         machine=MachineConfig() if torch.cuda.is_available() else MachineConfig(device_type="cpu"),
         max_num_iterations=steps,
-        steps_per_save=1000,
+        steps_per_save=500,
         steps_per_eval_batch=0,
         steps_per_eval_image=500,
         steps_per_eval_all_images=0,

@@ -1,9 +1,10 @@
-"""nerfstudio's own data parser, for folders in which photos are missing."""
+"""nerfstudio's own data parsers, for folders in which photos are missing."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+from nerfstudio.data.dataparsers.colmap_dataparser import ColmapDataParser, ColmapDataParserConfig
 from nerfstudio.data.dataparsers.nerfstudio_dataparser import Nerfstudio, NerfstudioDataParserConfig
 
 from featurefields.errors import SceneError
@@ -26,6 +27,17 @@ class PatientNerfstudio(Nerfstudio):
         return super()._generate_dataparser_outputs(split)
 
 
+class PatientColmap(ColmapDataParser):
+    """Takes the photos as they are, where the original opens the first listed to find out whether they are large, and
+    then asks whether to write smaller copies: photos are reduced when they are read."""
+
+    config: ColmapDataParserConfig
+
+    def __init__(self, config: ColmapDataParserConfig) -> None:
+        super().__init__(config)
+        self._downscale_factor = 1 if config.downscale_factor is None else None
+
+
 def listed_photos(data: Path) -> tuple[Path, list[Path]]:
     """The folder and the photos that a transforms.json (or the one in a folder) lists.
 
@@ -43,7 +55,9 @@ def listed_photos(data: Path) -> tuple[Path, list[Path]]:
         ) from error
 
 
+PATIENT = {Nerfstudio: PatientNerfstudio, ColmapDataParser: PatientColmap}
+
+
 def make_patient(config: Any) -> None:
-    """Let nerfstudio's own parser be patient; any other parser's configuration stays as it is."""
-    if isinstance(config, NerfstudioDataParserConfig) and config._target is Nerfstudio:
-        config._target = PatientNerfstudio
+    """Let these two be patient; any other parser's configuration stays as it is."""
+    config._target = PATIENT.get(config._target, config._target)

@@ -20,10 +20,11 @@ from featurefields.adapters.nerfstudio.cameras import lens_of, poses_of
 from featurefields.adapters.nerfstudio.capture import ReadAnew, paired_poses, read_anew, similarity_between
 from featurefields.camera import Camera
 from featurefields.errors import SceneError
-from featurefields.images import WHITE, Colour
+from featurefields.images import WHITE, Colour, read_size
+from featurefields.lens import Lens
 from featurefields.maths.similarity import Similarity
 from featurefields.readers.normalise import mean_up, normalising_similarity
-from featurefields.readers.picture import PhotoFile
+from featurefields.readers.picture import PhotoFile, same_shape
 from featurefields.scene import PointCloud, Scene, View
 
 Split = Literal["train", "test"]
@@ -73,6 +74,7 @@ def parsed_photos(
         SceneError: no photo is left to fit, or a lens cannot be undone.
     """
     read = read_anew(data) if files_needed else None
+    train, held_out = (_with_paths(outputs) for outputs in (train, held_out))
     lists: dict[Split, DataparserOutputs] = {"train": train, "test": held_out}
     kept: dict[Split, list[int]] = {"train": [], "test": []}
     missing: list[str] = []
@@ -125,6 +127,26 @@ def parsed_photos(
     return ParsedPhotos(scene, world_from_nerfstudio, kept, read.kind if read else "", downscale)
 
 
+def _with_paths(outputs: DataparserOutputs) -> DataparserOutputs:
+    """The same with files as paths: some parsers give texts."""
+    masks = outputs.mask_filenames
+    return replace(
+        outputs,
+        image_filenames=[Path(photo) for photo in outputs.image_filenames],
+        mask_filenames=None if masks is None else [Path(mask) for mask in masks],
+    )
+
+
+def _lens(outputs: DataparserOutputs, index: int) -> Lens:
+    """A photo's lens. Parsers that do not know how large photos are take the principal point for their middle; then
+    the file knows better."""
+    lens, photo = lens_of(outputs.cameras, index), outputs.image_filenames[index]
+    if lens.size == tuple(int(2 * value) for value in lens.centre_px) and photo.is_file():
+        size = read_size(photo)
+        return lens if same_shape(size, lens.size) else replace(lens, size=size)
+    return lens
+
+
 def _reduction(cameras: list[Cameras], longest_px: int | None) -> float:
     """How many times smaller than the parser's photos the pictures are."""
     longest = max(int(side.max()) for each in cameras for side in (each.width, each.height) if len(side))
@@ -174,7 +196,7 @@ def _view(
     factor: float,
 ) -> View:
     photo = outputs.image_filenames[index]
-    lens = lens_of(outputs.cameras, index)
+    lens = _lens(outputs, index)
     try:
         full = lens.undistorted()
     except SceneError as error:

@@ -19,7 +19,7 @@ from torch.cuda.amp.grad_scaler import GradScaler
 from featurefields.adapters.nerfstudio.datamanager import PhotoDatamanager, PhotoDatamanagerConfig
 from featurefields.adapters.nerfstudio.model import FieldModel, FieldModelConfig
 from featurefields.adapters.nerfstudio.run import Run, Stages, frame_note
-from featurefields.errors import FittingError
+from featurefields.errors import FittingError, SceneError
 from featurefields.files.archive import FILE_NAME, write_archive
 from featurefields.fitting.appearance import AppearanceConfig
 from featurefields.fitting.densify import DensifyConfig
@@ -117,6 +117,15 @@ class FieldPipeline(VanillaPipeline):
         return [
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN], lambda step: self.write_archive()),
         ]
+
+    def get_average_eval_image_metrics(self, *arguments: Any, **named: Any) -> dict[str, float]:
+        """As nerfstudio averages them. Raises `SceneError` when there is nothing to measure with."""
+        if len(self.datamanager.eval_dataset) == 0:
+            raise SceneError(
+                "no photo is held out: the data parser's test split holds none that was not fitted to; hold some out "
+                "in the data set, or measure with another one"
+            )
+        return super().get_average_eval_image_metrics(*arguments, **named)
 
     def write_archive(self) -> Path:
         """Write the field as it is to field.safetensors beside config.yml."""
