@@ -68,16 +68,28 @@ class Record:
 
 def read_record(path: Path) -> Record:
     """The JSON object in `path`. Raises `SceneError` when it is missing, no JSON, or no object."""
+    values = _read_json(path)
+    if not isinstance(values, dict):
+        raise SceneError(f"{path} holds {_shown(values)}, not a JSON object; is this a file of camera poses?")
+    return Record(str(path), values)
+
+
+def read_records(path: Path) -> list[Record]:
+    """The JSON list of objects in `path`. Raises `SceneError` when it is missing, no JSON, or no such list."""
+    values = _read_json(path)
+    if not isinstance(values, list) or not all(isinstance(entry, dict) for entry in values):
+        raise SceneError(f"{path} holds {_shown(values)}, not a JSON list of objects; restore it")
+    return [Record(f"{path}: entry {number}", entry) for number, entry in enumerate(values)]
+
+
+def _read_json(path: Path) -> object:
     try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SceneError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise SceneError(f"{path} is not valid JSON ({reason}); write it again or restore a copy") from error
-    if not isinstance(values, dict):
-        raise SceneError(f"{path} holds {_shown(values)}, not a JSON object; is this a file of camera poses?")
-    return Record(str(path), values)
 
 
 def _shown(value: object) -> str:

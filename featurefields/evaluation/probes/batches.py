@@ -17,6 +17,7 @@ from featurefields.evaluation.probes.heads import UPSAMPLING
 from featurefields.evaluation.probes.schedule import Schedule
 from featurefields.evaluation.probes.tokens import tokens_of
 from featurefields.readers.probe_sets.interface import ProbeSample
+from featurefields.readers.probe_sets.pixels import nearest
 from featurefields.vision.cache import FeatureMaps
 from featurefields.vision.interface import Extractor
 
@@ -142,8 +143,5 @@ def grid_truth(
 def _at_grid(task: DenseTask, sample: ProbeSample, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Truth and validity at the centres of four by four cells for each token of `grid` = (columns, rows)."""
     truth, valid = task.truth(sample)
-    height, width = valid.shape
-    columns, rows = UPSAMPLING * grid[0], UPSAMPLING * grid[1]
-    down = ((torch.arange(rows) + 0.5) * (height / rows)).long().clamp(max=height - 1)
-    across = ((torch.arange(columns) + 0.5) * (width / columns)).long().clamp(max=width - 1)
-    return truth[down[:, None], across], valid[down[:, None], across]
+    size = UPSAMPLING * grid[0], UPSAMPLING * grid[1]
+    return nearest(truth, size), nearest(valid, size)

@@ -41,6 +41,11 @@ class DenseTask(Protocol):
         """Channels of the head."""
         ...
 
+    @property
+    def cropped(self) -> bool:
+        """Whether it is measured inside the samples' crops only."""
+        ...
+
     def has_truth(self, sample: ProbeSample) -> bool:
         """Whether this sample says anything."""
         ...

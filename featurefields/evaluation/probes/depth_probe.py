@@ -34,6 +34,10 @@ class DepthTask:
     def outputs(self) -> int:
         return BINS
 
+    @property
+    def cropped(self) -> bool:
+        return True
+
     def has_truth(self, sample: ProbeSample) -> bool:
         return sample.depth is not None
 

@@ -24,6 +24,10 @@ class NormalTask:
 
     outputs: int = 4
 
+    @property
+    def cropped(self) -> bool:
+        return False
+
     def has_truth(self, sample: ProbeSample) -> bool:
         return sample.normal is not None
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from featurefields.camera import Camera
 from featurefields.errors import SceneError
 from featurefields.readers.probe_sets.interface import ProbeSample
+from featurefields.readers.probe_sets.pixels import fitted, nearest
 
 ROTATION_BINS_DEG = (0.0, 15.0, 30.0, 60.0, 180.0)
 """Edges of the bins of relative rotation (SuperGlue's ScanNet pairs as Probe3D bins them)."""
@@ -64,12 +65,8 @@ def depth_points(sample: ProbeSample, longest_side: int) -> DepthPoints:
     if sample.camera is None or sample.depth is None:
         raise SceneError(f"{sample.name} has no camera or no depth; views cannot be matched without")
     full = sample.read_truth("depth")
-    width, height = sample.size
-    share = min(1.0, longest_side / max(width, height))
-    size = max(1, round(width * share)), max(1, round(height * share))
-    down = ((torch.arange(size[1]) + 0.5) * (height / size[1])).long().clamp(max=height - 1)
-    across = ((torch.arange(size[0]) + 0.5) * (width / size[0])).long().clamp(max=width - 1)
-    depth, camera = full[down[:, None], across], sample.camera.resized(size)
+    size = fitted(sample.size, longest_side)
+    depth, camera = nearest(full, size), sample.camera.resized(size)
     known = depth > 0
     return DepthPoints(camera.pixel_centres()[known], camera.unproject(depth)[known], depth, camera)
 

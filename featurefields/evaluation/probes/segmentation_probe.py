@@ -30,6 +30,10 @@ class SegmentationTask:
     def outputs(self) -> int:
         return len(self.classes)
 
+    @property
+    def cropped(self) -> bool:
+        return False
+
     def has_truth(self, sample: ProbeSample) -> bool:
         return sample.labels is not None
 

@@ -72,7 +72,9 @@ def rate_at(schedule: Schedule, progress: float) -> float:
 
 
 def _loss(head: LinearHead, task: DenseTask, batch: Batch, device: torch.device, *, first: bool) -> Tensor:
-    tokens = batch.tokens.to(device).contiguous(memory_format=torch.channels_last)  # much faster on processors
+    tokens = batch.tokens.to(device).contiguous(
+        memory_format=torch.channels_last
+    )  # much faster on processors
     reading = task.read(head(tokens), batch.read_size)
     if batch.margin:
         reading = reading[..., batch.margin : -batch.margin, batch.margin : -batch.margin]
@@ -88,11 +90,11 @@ def measure_head(
     *,
     on_sample: Callable[[], object] = lambda: None,
 ) -> Tally:
-    """Numbers at every pixel that counts, inside the samples' crops."""
+    """Numbers at every pixel that counts; depth inside the samples' crops."""
     device, tally = head.project.weight.device, task.tally()
     for sample in samples:
         truth, valid = task.truth(sample)
-        valid = valid & sample.looked_at()
+        valid = valid & sample.looked_at() if task.cropped else valid
         outputs = head(tokens_of(maps, sample.name)[None].to(device))
         task.measure(tally, task.read(outputs, sample.size).cpu(), truth, valid)
         on_sample()

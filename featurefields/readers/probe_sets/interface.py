@@ -40,7 +40,7 @@ class ProbeSample:
         labels: indices of the set's classes (h w), `IGNORED` where there is none; None without.
         regions: indices of the set's regions (h w), `IGNORED` where there is none; None without.
         camera: pinhole camera in the frame of its scene, in metres; None when nobody knows it.
-        crop: (left, top, right, bottom) of the pixels that a published protocol looks at; None for all.
+        crop: (left, top, right, bottom) of the pixels in which a published protocol measures depth; None for all.
     """
 
     name: str

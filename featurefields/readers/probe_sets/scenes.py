@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from featurefields.camera import Camera
 from featurefields.errors import SceneError
@@ -22,13 +21,12 @@ from featurefields.readers.objects import SceneObject, described_objects
 from featurefields.readers.probe_sets.depth_normals import normals_of_depth
 from featurefields.readers.probe_sets.halves import held_out_scenes
 from featurefields.readers.probe_sets.interface import IGNORED, ProbeSample, ProbeSet
+from featurefields.readers.probe_sets.pixels import unit_normals
 from featurefields.readers.probe_sets.registered import ProbeSource
 from featurefields.scene import Picture, Scene, View
 
 GLOSSY = 0.25
 """Coated objects of less roughness than this are of the region "gloss"."""
-UNIT = (0.5, 1.3)
-"""Lengths of what counts as a stored normal; backgrounds are stored as other colours."""
 
 
 def read_scenes(folders: Sequence[Path], source: ProbeSource) -> ProbeSet:
@@ -134,13 +132,8 @@ def _normal(picture: Picture, camera: Camera) -> Float[Tensor, "h w 3"]:
     """Stored world normals, (n + 1) / 2, in the camera's frame."""
     stored = picture.layer("normal")
     assert stored is not None
-    world = 2 * stored[..., :3] - 1
-    length = world.norm(dim=-1)
-    known = (length > UNIT[0]) & (length < UNIT[1])
-    if (mask := picture.mask()) is not None:
-        known &= mask
-    local = world @ camera.world_from_camera[:3, :3]
-    return torch.where(known[..., None], normalize(local, dim=-1), 0.0)
+    local = unit_normals(2 * stored[..., :3] - 1) @ camera.world_from_camera[:3, :3]
+    return local if (mask := picture.mask()) is None else torch.where(mask[..., None], local, 0.0)
 
 
 def _normal_of_depth(picture: Picture, camera: Camera) -> Float[Tensor, "h w 3"]:
