@@ -169,9 +169,6 @@ def _train(training: "Training", held: "Practice", options: TrainLifterOptions, 
 
 def save(training: "Training", held: "Practice", options: TrainLifterOptions) -> dict:
     """Checkpoint, measured errors, averaged weights and their record."""
-    import shlex
-    import sys
-
     from featurefields import __version__
     from featurefields.atomic import write_bytes
     from featurefields.lifting.lifter.training import held_out_errors
@@ -180,7 +177,7 @@ def save(training: "Training", held: "Practice", options: TrainLifterOptions) ->
     training.save(options.output / CHECKPOINT_FILE)
     errors = _mean(list(held_out_errors(training.averaged, held, options.views)))
     record = {
-        "command": shlex.join(["ff", "train-lifter", *sys.argv[2:]]), "version": __version__, "step": training.step,
+        "command": command_of(options), "version": __version__, "step": training.step,
         "training": asdict(training.config), "practice_seed": options.practice_seed, "practice_scenes": options.scenes,
         "data": [path.name for path in options.data], "held_out_scenes": options.held_out, "held_out": errors,
     }  # fmt: skip
@@ -188,6 +185,17 @@ def save(training: "Training", held: "Practice", options: TrainLifterOptions) ->
     write_bytes(options.output / RECORD_FILE, _json(record, indent=1).encode(), overwrite=True)
     _log(options, {"step": training.step, "held_out": errors})
     return record
+
+
+def command_of(options: TrainLifterOptions) -> str:
+    """The command line that trains so again, without what only says where files are."""
+    import shlex
+
+    words = ["ff", "train-lifter"]
+    for name in ("scenes", "practice_seed", "held_out", "steps", "views", "references", "rate", "precision"):
+        words += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    words += ["--seed", str(options.seed.seed)]
+    return shlex.join(words + (["--data", *(path.name for path in options.data)] if options.data else []))
 
 
 def _mean(facts: list[dict[str, float]]) -> dict[str, float]:

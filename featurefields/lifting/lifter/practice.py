@@ -110,10 +110,10 @@ def disturbed(pictures: Float[Tensor, "v 3 h w"], generator: torch.Generator) ->
     pictures = grey + (pictures - grey) * uniform(generator, 0.1, 1.1)
     pictures = pictures.clamp(0, 1) ** uniform(generator, 0.7, 1.4)
     contrast = uniform(generator, 0.5, 1.1)
-    pictures = pictures * contrast + uniform(generator, 0, 1 - min(contrast, 1.0))
+    pictures = pictures * contrast + uniform(generator, 0.0, 1 - min(contrast, 1.0))
     pictures = pictures * (1 + 0.04 * torch.randn(count, 1, 1, 1, generator=generator))
-    if uniform(generator, 0, 1) < 0.3:
+    if uniform(generator, 0.0, 1.0) < 0.3:
         soft = torch.nn.functional.avg_pool2d(pictures, 3, 1, 1, count_include_pad=False)
-        pictures = pictures + (soft - pictures) * uniform(generator, 0, 1)
-    noise = 0.025 * uniform(generator, 0, 1) ** 2
+        pictures = pictures + (soft - pictures) * uniform(generator, 0.0, 1.0)
+    noise = 0.025 * uniform(generator, 0.0, 1.0) ** 2
     return (pictures + noise * torch.randn(pictures.shape, generator=generator)).clamp(0, 1)
