@@ -1,11 +1,14 @@
 """What a frozen network knows: probes on held-out scenes, matching on captures, one click in a field."""
 
-import contextlib
-import io
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from featurefields.camera import Camera
+    from featurefields.evaluation.probes import ProbeReport
+    from featurefields.field import FeatureField
 
 NUMBERS = {
     "depth": ("rmse", "abs_rel"),
@@ -47,35 +50,39 @@ def matched(network: Path, capture: Path, longest_side: int) -> dict[str, float]
 
 
 def clicked(network: Path, field: Path, data: Path) -> dict[str, float]:
-    """Mean IoU of one click an object, with the network's features lifted onto a fitted field."""
-    from featurefields_cli.main import main
+    """Mean IoU of one click an object, as `ff eval --solvers uplift` measures it, in a field with these features."""
+    from featurefields.evaluation.regions import scene_objects
+    from featurefields.raster import choose_rasterizer
+    from featurefields.vision import choose_extractor
+    from featurefields_cli.clicks import ClickTrial, read_clicks
+    from featurefields_cli.console import Console
+    from featurefields_cli.held_out import measured_on
+    from featurefields_cli.inputs import load_field
+    from featurefields_cli.queries import clicked_in, featured_fields, seen_features, with_features
 
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told):
-        code = main(
-            ["eval", str(field), "--data", str(data), "--features", f"transformers:{network}", "--solvers", "uplift",
-             "--json"]
-        )  # fmt: skip
-    if code:
-        raise RuntimeError(f"measuring clicks of {network} ended with code {code}: {told.getvalue()[-500:]}")
-    return click_numbers(json.loads(told.getvalue()))
-
-
-def click_numbers(summary: dict[str, object]) -> dict[str, float]:
-    """The clicks of every layer and solver in what `ff eval --json` tells."""
+    console, rasterizer = Console(json=True), choose_rasterizer("cpu")
+    geometry, scene = measured_on(load_field(field), data, console)
+    extractor = choose_extractor(f"transformers:{network}")
+    featured, _ = featured_fields(
+        geometry, scene, extractor, rasterizer, console, solvers=("uplift",), cache=None
+    )
+    trial = ClickTrial.of(geometry, scene, read_clicks(scene), scene_objects(scene), rasterizer=rasterizer)
     found = {}
-    clicks = summary.get("clicks", {})
-    assert isinstance(clicks, dict)
-    for name, tables in clicks.items():
-        for region in tables.get("regions", []):
-            found[f"click {name}, {region.get('name')}"] = region.get("iou")
-    return {name: value for name, value in found.items() if isinstance(value, float)}
+    for name, (entry, layer) in clicked_in(featured).items():
+
+        def at(camera: "Camera", entry: "FeatureField" = entry, layer: str = layer) -> "FeatureField":
+            return with_features(entry, seen_features(entry, camera, layer))
+
+        rows = trial.measure(at, lambda: None)
+        found |= {f"click {name}, {row.name}": row.iou for row in rows.regions}
+    print(", ".join(f"{name} {value:.4g}" for name, value in found.items()), file=sys.stderr, flush=True)
+    return found
 
 
-def _numbers(report: object) -> dict[str, float]:
-    """The compared numbers of a `ProbeReport`."""
+def _numbers(report: "ProbeReport") -> dict[str, float]:
+    """The numbers that are compared."""
     found = {}
-    for result in report.results:  # type: ignore[attr-defined]
+    for result in report.results:
         for name in result.numbers:
             if name in NUMBERS[result.task] or name.startswith(REGIONS):
                 found[f"{result.task} {name}"] = result.mean(name)
