@@ -17,6 +17,7 @@ class EditPanel:
     def __init__(self, viewer: "Viewer", browser: Browser, widgets: Widgets) -> None:
         self._viewer, self._browser, self._widgets = viewer, browser, widgets
         kinds = tuple(KINDS)
+        self._known = viewer.document.targets
         self._target = widgets.dropdown(
             "of", viewer.document.targets, viewer.document.targets[0], lambda _: self._moved()
         )
@@ -30,7 +31,9 @@ class EditPanel:
 
     def refresh(self) -> None:
         document = self._viewer.document
-        set_options(self._target, document.targets)
+        fresh = [target for target in document.targets if target not in self._known]
+        self._known = document.targets
+        set_options(self._target, document.targets, fresh[0] if fresh else None)  # what is new is what is meant
         tried, last = document.edits.tried, document.last
         lines = [
             f"{number}. {step.words}" for number, step in enumerate(document.edits.history.done, start=1)

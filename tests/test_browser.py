@@ -1,0 +1,158 @@
+"""The viewer in a real browser: the whole job, by mouse and keys. Needs playwright and a chromium that is installed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_fields import pixel_of, two_balls
+
+from benchmarks.viewer.seat import Seat, chromium, chromium_path, until
+from featurefields.files.archive import write_archive
+from featurefields.viewer.app import Viewer
+from featurefields.viewer.autosave import EDITS, EXPORTS, SESSION
+from featurefields_cli.console import Console
+from featurefields_cli.main import main
+from featurefields_cli.view import ViewOptions, start
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(chromium_path() is None, reason="there is no chromium to open the viewer in"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of viser and websockets, in their threads
+]
+
+
+@pytest.fixture(scope="module")
+def field_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("viewed")
+    write_archive(two_balls(gloss=1.0), folder / "field.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as found:
+        yield found
+
+
+def on(seat: Seat, name: str) -> tuple[float, float]:
+    """Where a part of the scene is in the window."""
+    camera = seat.browser.pose.camera(96)
+    x, y = pixel_of(two_balls(), camera, name)
+    return seat.place((x + 0.5) / camera.width, (y + 0.5) / camera.height)
+
+
+@pytest.fixture
+def viewer(field_folder: Path, tmp_path: Path) -> Iterator[Viewer]:
+    options = ViewOptions(source=field_folder, session=tmp_path / "work", port=0, splats=False, size=256)
+    found = start(options, Console(json=True))
+    yield found
+    assert found.errors == 0
+    found.stop()
+
+
+def test_the_whole_job(viewer: Viewer, browser: Any, field_folder: Path, tmp_path: Path, capsys):
+    """Click, take away, name, edit, undo, redo, export; the files are those of the command line."""
+    seat = Seat(viewer, browser)
+    document = viewer.document
+    seat.page.mouse.click(*on(seat, "red"))
+    until(lambda: len(document.session.steps) == 1)
+    seat.page.mouse.click(*on(seat, "floor"), button="right")
+    until(lambda: len(document.session.steps) == 2)
+    assert [prompt.positive for prompt in document.session.prompts] == [True, False]
+    seat.type("object", "red ball")
+    until(lambda: seat.panel.select.name == "red ball")
+    seat.button("Keep selection")
+    until(lambda: "red ball" in document.session.kept)
+    seat.steady()
+    before = seat.screen()
+    seat.tab("Edit")
+    seat.button("Try")
+    until(lambda: document.edits.tried is not None)
+    assert document.edits.history.cursor == 0 and document.edits.tried.name == "red ball"
+    seat.button("Apply")
+    until(lambda: document.edits.history.cursor == 1)
+    seat.button("Undo")
+    until(lambda: document.edits.history.cursor == 0)
+    seat.button("Redo")
+    until(lambda: document.edits.history.cursor == 1)
+    seat.page.keyboard.press("m")
+    seat.steady()
+    assert np.abs(seat.screen()[:, :400] - before[:, :400]).max() > 20
+    seat.tab("Output")
+    seat.button("Edited scene (.ply)")
+    target = viewer.folder / EXPORTS / "edited.ply"
+    until(target.exists)
+    until(lambda: "wrote edited.ply" in seat.panel.message)
+    for name, words in {
+        "by_script": ["--script", viewer.folder / EDITS],
+        "by_name": ["--session", viewer.folder / SESSION, "--selection", "red ball", "--remove-specular"],
+    }.items():
+        output = tmp_path / f"{name}.ply"
+        assert main([*map(str, ["edit", field_folder, *words, "-o", output]), "--json"]) == 0
+        assert output.read_bytes() == target.read_bytes(), name
+    capsys.readouterr()
+    assert not seat.errors
+    seat.page.close()
+
+
+def test_tools_keys_and_two_browsers(viewer: Viewer, browser: Any):
+    """Boxes, strokes, lassos and keys; what one browser does, the other sees; closing it leaves nothing behind."""
+    one, other = Seat(viewer, browser), Seat(viewer, browser)
+    document, page = viewer.document, one.page
+    (x, y), reach = on(one, "blue"), 30
+    for key, kind in {"b": "box", "f": "scribble", "g": "mask"}.items():
+        page.bring_to_front()
+        page.keyboard.press(key)
+        tool = {"box": "box", "scribble": "stroke", "mask": "lasso"}[kind]
+        until(lambda tool=tool: page.evaluate("window.featurefields.state().tool") == tool)
+        pose = one.browser.pose
+        page.mouse.move(x - reach, y - reach)
+        page.mouse.down()
+        for dx, dy in ((reach, -reach), (reach, reach), (-reach, reach)):
+            page.mouse.move(x + dx, y + dy, steps=3)
+        page.mouse.move(x + reach, y + reach) if kind == "box" else None
+        page.mouse.up()
+        until(lambda: len(document.session.steps) == 1)
+        assert document.session.prompts[0].kind == kind and one.browser.pose == pose
+        one.steady()
+        other.steady()
+        assert other.browser.last is not None and other.browser.last.version == viewer.stage.version
+        page.keyboard.press("z")
+        until(lambda: not document.session.steps)
+    page.keyboard.press("c")
+    page.keyboard.press("p")
+    until(lambda: one.browser.view.shows == "split")
+    assert other.browser.view.shows == "edited"
+    page.keyboard.press("l")
+    until(lambda: one.browser.view.layer != "colour")
+    page.keyboard.press("]")
+    until(lambda: viewer.stage.photo_at(one.browser.pose) == viewer.stage.photos[1])
+    one.steady()
+    number = other.number
+    other.page.close()
+    until(lambda: number not in viewer.browsers)
+    assert not one.errors and not other.errors
+    page.close()
+
+
+def test_hurried_moves_and_clicks_leave_no_stale_picture(viewer: Viewer, browser: Any):
+    seat = Seat(viewer, browser)
+    generator = np.random.default_rng(3)
+    x, y = seat.place(0.5, 0.5)
+    for number in range(30):
+        seat.page.mouse.move(x, y)
+        seat.page.mouse.down()
+        dx, dy = generator.uniform(-60, 60, 2)
+        seat.page.mouse.move(x + dx, y + 0.3 * dy)
+        seat.page.mouse.up()
+        if number % 3 != 2:
+            seat.page.mouse.click(x + dx / 3, y + 20)
+    seat.steady()
+    shown = seat.browser.last
+    assert shown is not None and shown.pose == seat.browser.pose and shown.version == viewer.stage.version
+    until(seat.shows_what_it_should, 30.0, 0.2)
+    assert viewer.errors == 0 and not seat.errors
+    seat.page.close()
