@@ -175,7 +175,7 @@ def save(training: "Training", held: "Practice", options: TrainLifterOptions) ->
     from featurefields.lifting.lifter.weights import save_lifter
 
     training.save(options.output / CHECKPOINT_FILE)
-    errors = _mean(list(held_out_errors(training.averaged, held, options.views)))
+    errors = _mean(held_out_errors(training.averaged, held, options.views))
     record = {
         "command": command_of(options), "version": __version__, "step": training.step,
         "training": asdict(training.config), "practice_seed": options.practice_seed, "practice_scenes": options.scenes,
