@@ -11,7 +11,9 @@ BENCHMARKS = {
     "raster": "speed of drawing, lifting and frozen geometry against torch and gsplat, as ratios, with a gate",
     "distill": "a backbone before and after splat and distil: probes on held-out scenes, ablations, clicks",
     "solvers": "features in closed form against gradient descent of the same model: seconds to the same loss",
+    "plan": "what `ff plan` foretells against what `ff fit` takes: minutes, memory, disk",
     "memory": "peak memory of lifting features against its budget, for every solver",
+    "viewer": "the viewer in a real browser: seconds to pictures and selections, hurry, hours of use",
     "scaling": "time and memory of the CPU rasterizer against Gaussians, pixels, channels and threads, with plots",
 }
 

@@ -4,7 +4,7 @@ Letters: n Gaussians · h w pixels · c channels.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import exp, log
 from typing import Literal
 
@@ -231,6 +231,20 @@ class AppearanceFit:
         splats = self.splats.detach()
         keep, new = changed_rows(splats, self.score, self.config.densify, self.generator)
         self.adam.replace_rows(list(splats.tensors()), keep, new.tensors())
+        self._restart_counts()
+
+    def grow(self) -> None:
+        """Split Gaussians, whatever their share of the error, until there are as many as there will be.
+
+        Only for finding out what steps will cost: this is no part of a fit.
+        """
+        config = replace(self.config.densify, growth=1.0)
+        before = 0
+        while before < len(self.splats) < config.budget:
+            before = len(self.splats)
+            splats = self.splats.detach()
+            keep, new = changed_rows(splats, torch.ones(before, device=self.device), config, self.generator)
+            self.adam.replace_rows(list(splats.tensors()), keep, new.tensors())
         self._restart_counts()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
