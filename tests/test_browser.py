@@ -16,6 +16,7 @@ from featurefields_cli.console import Console
 from featurefields_cli.main import main
 from featurefields_cli.view import ViewOptions, start
 
+WINDOW = (720, 330)
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [
     pytest.mark.slow,
@@ -55,7 +56,7 @@ def viewer(field_folder: Path, tmp_path: Path) -> Iterator[Viewer]:
 
 def test_the_whole_job(viewer: Viewer, browser: Any, field_folder: Path, tmp_path: Path, capsys):
     """Click, take away, name, edit, undo, redo, export; the files are those of the command line."""
-    seat = Seat(viewer, browser)
+    seat = Seat(viewer, browser, WINDOW)
     document = viewer.document
     seat.page.mouse.click(*on(seat, "red"))
     until(lambda: len(document.session.steps) == 1)
@@ -100,7 +101,7 @@ def test_the_whole_job(viewer: Viewer, browser: Any, field_folder: Path, tmp_pat
 
 def test_tools_keys_and_two_browsers(viewer: Viewer, browser: Any):
     """Boxes, strokes, lassos and keys; what one browser does, the other sees; closing it leaves nothing behind."""
-    one, other = Seat(viewer, browser), Seat(viewer, browser)
+    one, other = Seat(viewer, browser, WINDOW), Seat(viewer, browser, WINDOW)
     document, page = viewer.document, one.page
     (x, y), reach = on(one, "blue"), 30
     for key, kind in {"b": "box", "f": "scribble", "g": "mask"}.items():
@@ -139,10 +140,10 @@ def test_tools_keys_and_two_browsers(viewer: Viewer, browser: Any):
 
 
 def test_hurried_moves_and_clicks_leave_no_stale_picture(viewer: Viewer, browser: Any):
-    seat = Seat(viewer, browser)
+    seat = Seat(viewer, browser, WINDOW)
     generator = np.random.default_rng(3)
     x, y = seat.place(0.5, 0.5)
-    for number in range(30):
+    for number in range(10):
         seat.page.mouse.move(x, y)
         seat.page.mouse.down()
         dx, dy = generator.uniform(-60, 60, 2)
