@@ -22,6 +22,8 @@ THROUGH = 2.0
 """A view looks through a point when what it sees there is this many tolerances behind."""
 GRAZING = 0.2
 """Cosine below which a surface's normal tells no shift along a ray."""
+STEEPER = 2.0
+"""A step along one ray is at most so many times that along another."""
 OTHERS = 0.5
 """Weight of another view's depth and colour beside a pixel's own, for equal confidence and pixel size."""
 
@@ -66,7 +68,8 @@ def fused(own: SeenSurface, others: Sequence[SeenSurface]) -> Fused:
         finer = (width / other.footprint[land.row, land.column].clamp(min=1e-12)).clamp(max=2.0) ** 2
         share = OTHERS * trust * finer
         weight += share
-        shift += share * _along(rays, _rays(points, other.camera), normals, theirs - land.depth)
+        step = _between(other.depth, land.pixels, theirs, tolerance) - land.depth
+        shift += share * _along(rays, _rays(points, other.camera), normals, step)
         painted += share
         colours += share[:, None] * _bilinear(other.colours, land.pixels)
     depth, picture = own.depth.clone(), own.colours.clone()
@@ -93,7 +96,25 @@ def _along(
     """How far the own ray must go on to meet the surface that lies `step` farther along the other one's ray."""
     across, own_across = (other * normals).sum(-1), (own * normals).sum(-1)
     usable = (own_across.abs() > GRAZING * own.norm(dim=-1)) & (across.abs() > GRAZING * other.norm(dim=-1))
-    return torch.where(usable, step * across / torch.where(usable, own_across, 1.0), step)
+    ratio = torch.where(usable, across / torch.where(usable, own_across, 1.0), 1.0)
+    return step * ratio.clamp(1 / STEEPER, STEEPER)
+
+
+def _between(
+    depth: Float[Tensor, "h w"],
+    pixels: Float[Tensor, "n 2"],
+    nearest: Float[Tensor, "n"],
+    tolerance: Float[Tensor, "n"],
+) -> Float[Tensor, "n"]:
+    """Depth between pixel centres, where the four around lie on one surface; else that of the `nearest` pixel.
+
+    The inverse depth of a plane is linear in the picture.
+    """
+    inverse = torch.where(depth > 0, 1 / depth.clamp(min=1e-12), 0.0)
+    known = (depth > 0).to(depth)
+    found, whole = _bilinear(torch.stack([inverse, known], dim=-1), pixels).unbind(-1)
+    smooth = 1 / found.clamp(min=1e-12)
+    return torch.where((whole > 0.999) & ((smooth - nearest).abs() <= tolerance), smooth, nearest)
 
 
 def _bilinear(picture: Float[Tensor, "h w c"], pixels: Float[Tensor, "n 2"]) -> Float[Tensor, "n c"]:

@@ -1,6 +1,6 @@
 """Between which depths a camera's scene lies.
 
-Letters: v views · m points.
+Letters: m points · s points that are seen.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def depth_range(camera: Camera, points: Float[Tensor, "m 3"] | None, cameras: Se
     return DepthRange(FROM_CAMERAS[0] * distance, FROM_CAMERAS[1] * distance)
 
 
-def _seen_depths(camera: Camera, points: Float[Tensor, "m 3"] | None) -> Float[Tensor, "m"]:
+def _seen_depths(camera: Camera, points: Float[Tensor, "m 3"] | None) -> Float[Tensor, "s"]:
     """Depths of the points inside the picture, without those of the surroundings."""
     if points is None or len(points) == 0:
         return torch.zeros(0)
