@@ -14,6 +14,7 @@ from featurefields.field import FeatureField
 from featurefields.raster import FROZEN_BYTES, Rasterizer
 from featurefields.segmentation.combine import combined, known_operation, nothing
 from featurefields.segmentation.evidence import Evidence
+from featurefields.segmentation.gathered import Gathered
 from featurefields.segmentation.prompts import Prompt, TextTower
 from featurefields.segmentation.recipes import (
     Combination,
@@ -27,12 +28,10 @@ from featurefields.segmentation.recipes import (
     reporting_damage,
     session_record,
 )
-from featurefields.segmentation.select import SelectConfig, decide, gather_evidence
+from featurefields.segmentation.select import SelectConfig, decide
+from featurefields.segmentation.timeline import Timeline
 from featurefields.segmentation.viewed import ViewedField
 from featurefields.selection import Selection
-
-EVIDENCE_KEPT = 256
-"""Prompts, taken back ones included, whose evidence is kept."""
 
 
 class Session:
@@ -55,12 +54,9 @@ class Session:
         budget_bytes: int = FROZEN_BYTES,
     ) -> None:
         self._viewed = ViewedField(field, rasterizer, budget_bytes=budget_bytes)
-        self._text, self._config = text, config or SelectConfig()
-        self._steps: tuple[Step, ...] = ()
-        self._past: list[tuple[Step, ...]] = []
-        self._future: list[tuple[Step, ...]] = []
+        self._gathered, self._config = Gathered(self._viewed, text), config or SelectConfig()
+        self._timeline: Timeline[Step] = Timeline()
         self._kept: dict[str, Kept] = {}
-        self._evidence: dict[tuple[int, float], tuple[Prompt, Evidence]] = {}
         self._selection: Selection | None = None
 
     @property
@@ -70,7 +66,7 @@ class Session:
     @property
     def steps(self) -> tuple[Step, ...]:
         """What was done so far, without what was undone."""
-        return self._steps
+        return self._timeline.steps
 
     @property
     def prompts(self) -> tuple[Prompt, ...]:
@@ -78,7 +74,7 @@ class Session:
 
     @property
     def recipe(self) -> Recipe:
-        return Recipe(self._steps, self._config)
+        return Recipe(self.steps, self._config)
 
     @property
     def config(self) -> SelectConfig:
@@ -102,7 +98,7 @@ class Session:
                 changed then.
         """
         self.evidence(prompt)
-        self._go((*self._steps, prompt))
+        self._go((*self.steps, prompt))
 
     def combine(self, operation: str, other: str | Selection, name: str = "") -> None:
         """Combine what is selected with a kept selection, by its name, or with one from elsewhere, called `name`.
@@ -119,24 +115,24 @@ class Session:
         else:
             names = ", ".join(self._kept) or "none so far"
             raise PromptError(f"no selection called '{other}' is kept; kept are: {names}")
-        self._go((*self._steps, Combination(known, kept)))
+        self._go((*self.steps, Combination(known, kept)))
 
     def invert(self) -> None:
         """Select what is not selected."""
-        self._go((*self._steps, Inversion()))
+        self._go((*self.steps, Inversion()))
 
     def clear(self) -> None:
         """Take back all steps; `undo` brings them back. Kept selections stay."""
-        if self._steps:
+        if self.steps:
             self._go(())
 
     def undo(self) -> bool:
         """Take back the last change of the steps; False when there is none."""
-        return self._shift(self._past, self._future)
+        return self._moved(self._timeline.undo())
 
     def redo(self) -> bool:
         """Do again what was undone last; False when nothing was, or something else was done since."""
-        return self._shift(self._future, self._past)
+        return self._moved(self._timeline.redo())
 
     def keep(self, name: str) -> Selection:
         """Keep what is selected under `name`, in place of what had this name, and return it.
@@ -198,15 +194,7 @@ class Session:
         Raises:
             PromptError: as `add`.
         """
-        config = config or self._config
-        key = (id(prompt), config.radius_px)
-        if key not in self._evidence:
-            evidence = gather_evidence(prompt, self._viewed, config, self._text)
-            self._evidence[key] = (prompt, evidence)  # the prompt is held, so that its id stays its own
-            if len(self._evidence) > EVIDENCE_KEPT:
-                self._evidence.pop(next(iter(self._evidence)))
-            return evidence
-        return self._evidence[key][1]
+        return self._gathered.evidence(prompt, config or self._config)
 
     def named(self, name: str) -> Selection:
         """The current selection with its name written into `how`."""
@@ -249,16 +237,13 @@ class Session:
         for step in recipe.steps:
             if isinstance(step, Combination):
                 step.other.selection.check(self.field)
-            self._go((*self._steps, step))
+            self._go((*self.steps, step))
 
     def _go(self, steps: tuple[Step, ...]) -> None:
-        self._past.append(self._steps)
-        self._steps, self._selection = steps, None
-        self._future.clear()
+        self._timeline.go(steps)
+        self._selection = None
 
-    def _shift(self, source: list[tuple[Step, ...]], target: list[tuple[Step, ...]]) -> bool:
-        if not source:
-            return False
-        target.append(self._steps)
-        self._steps, self._selection = source.pop(), None
-        return True
+    def _moved(self, moved: bool) -> bool:
+        if moved:
+            self._selection = None
+        return moved
