@@ -33,6 +33,9 @@ class LookFlags:
     metals: Literal["black", "base-colour"] = "black"
     """What --remove-specular leaves of metals, which have no matter: nothing, or their reflectance as a matte colour
     in the scene's light."""
+    keep_veil: bool = False
+    """Let --remove-specular leave on matter what is mirrored alike from everywhere, which it takes otherwise as far
+    as the darkest mirroring places of the field tell how much that is."""
     scale_specular: Decimal = None
     """Times as much reflected light."""
     tint_specular: Colour = None
@@ -105,6 +108,7 @@ class EditFlags:
         details = {
             "--strength": (look.strength is not None, "--remove-specular", look.remove_specular),
             "--metals": (look.metals != "black", "--remove-specular", look.remove_specular),
+            "--keep-veil": (look.keep_veil, "--remove-specular", look.remove_specular),
             "--layer": (look.layer != "indep", "--recolor R,G,B", look.recolor is not None),
             "--flat": (look.flat, "--recolor R,G,B", look.recolor is not None),
             "--axis": (place.axis is not None, "--rotate DEGREES", place.rotate is not None),
@@ -130,7 +134,7 @@ def _looks(flags: LookFlags) -> "list[Edit]":
     edits: list[Edit] = []
     if flags.remove_specular:
         strength = 1.0 if flags.strength is None else flags.strength
-        edits.append(kinds.RemoveSpecular(strength, flags.metals))
+        edits.append(kinds.RemoveSpecular(strength, flags.metals, not flags.keep_veil))
     if flags.scale_specular is not None:
         edits.append(kinds.ScaleSpecular(flags.scale_specular))
     if flags.tint_specular is not None:

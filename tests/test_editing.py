@@ -30,8 +30,8 @@ VIEWS = [looking((3.0, 0.0, 1.6)), looking((-1.0, 2.5, 1.2))]
 SHINY = -1.5
 COLOUR = (0.25, 0.55, 0.35)
 CHANGES: dict[str, Edit] = {
-    "remove": RemoveSpecular(),
-    "half": RemoveSpecular(0.5),
+    "remove": RemoveSpecular(veil=False),
+    "half": RemoveSpecular(0.5, veil=False),
     "recolor": Recolor(COLOUR),
     "roughness": SetRoughness(0.8),
 }
@@ -100,7 +100,7 @@ class TestRemoveSpecular:
 
     def test_what_reflects_shows_matter_only(self):
         field = two_balls(gloss=SHINY)
-        edited = apply(RemoveSpecular(), field, everything(field))
+        edited = apply(RemoveSpecular(veil=False), field, everything(field))
         for view in VIEWS:
             before = render(field, view, rasterizer=CPU)["rgb"]
             after = render(edited, view, rasterizer=CPU)["rgb"]

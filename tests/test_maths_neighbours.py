@@ -4,7 +4,7 @@ import pytest
 import torch
 from laws import random_rotation, seeded
 
-from featurefields.maths.neighbours import nearest, neighbour_pairs, surface_normals
+from featurefields.maths.neighbours import nearest, nearest_to, neighbour_pairs, surface_normals
 
 
 def brute_force(points: torch.Tensor, k: int) -> torch.Tensor:
@@ -85,3 +85,13 @@ def test_normals_of_a_sphere_point_along_its_radii():
     points = torch.nn.functional.normalize(torch.randn(3000, 3, generator=seeded(3)), dim=-1)
     along = (surface_normals(points) * points).sum(-1).abs()
     assert along.quantile(0.05) > 0.98
+
+
+@pytest.mark.parametrize("k", [1, 5, 50])
+def test_points_nearest_to_places(k):
+    generator = torch.Generator().manual_seed(3)
+    points, places = torch.randn(40, 3, generator=generator), torch.randn(7, 3, generator=generator)
+    distance, index = nearest_to(places, points, k)
+    wanted, order = torch.cdist(places.double(), points.double()).sort(dim=-1)
+    assert index.shape == (7, min(k, 40)) and torch.equal(index, order[:, :k])
+    assert torch.allclose(distance.double(), wanted[:, :k], atol=1e-6)

@@ -24,6 +24,7 @@ from featurefields.editing.interface import (
     reflecting_head,
     within_unit,
 )
+from featurefields.editing.veil import veil
 from featurefields.field import FeatureField
 from featurefields.heads.harmonics import HarmonicsHead
 from featurefields.heads.reflected import (
@@ -42,7 +43,7 @@ MATTE_LOBE = 0.64
 COATED, METAL = 0.08, 0.25
 """What reflects no more than the one at normal incidence is no metal, what reflects more than the other is one."""
 VISIBLE = 1e-4
-"""Linear light below this is not added: it would be lost on the way to a logit."""
+"""Linear light below this is neither added nor taken: it would be lost on the way to a logit."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class RemoveSpecular:
     metals: Literal["black", "base-colour"] = "black"
     """What is left of a metal, which has no matter: nothing, or its reflectance as a matte colour in the scene's
     light."""
+    veil: bool = True
+    """Also take off matter what is mirrored alike from everywhere, as far as that can be told (see `veil`)."""
 
     def __post_init__(self) -> None:
         within_unit(self.strength, "the strength of --remove-specular")
@@ -113,10 +116,14 @@ class ScaleRoughness:
 def _(edit: RemoveSpecular, field: FeatureField, mask: Tensor) -> FeatureField:
     head = colour_head(field, "take reflections from")
     left = 1 - edit.strength
-    if edit.metals == "base-colour" and left < 1:
+    if left == 1:
+        return field
+    if edit.veil and isinstance(head, ReflectedHead):
+        field = _unveiled(head, field, mask, edit.strength)
+    if edit.metals == "base-colour":
         head = reflecting_head(field, "take reflections from", "--metals base-colour")
         field = _with_base_colour(head, field, mask, edit.strength)
-    return field if left == 1 else _scaled(field, mask, left)
+    return _scaled(field, mask, left)
 
 
 @apply.register
@@ -214,6 +221,20 @@ def _scaled_bands(field: FeatureField, mask: Bool[Tensor, "n"], factor: Float[Te
     factors = factor.expand(1, field.splats.columns["harmonics"].shape[1], 3).clone()
     factors[:, 0] = 1
     return changed_rows(field, mask, lambda rows: {"harmonics": rows["harmonics"] * factors})
+
+
+def _unveiled(
+    head: ReflectedHead, field: FeatureField, mask: Bool[Tensor, "n"], strength: float
+) -> FeatureField:
+    """Matter without the even part of reflections."""
+    cameras = list(field.about.cameras.values())
+    taken = strength * veil(head, field.splats, mask, cameras)
+
+    def change(rows: dict[str, Tensor]) -> dict[str, Tensor]:
+        matter = logit_from_diffuse((diffuse_from_logit(rows["diffuse"]) - taken).clamp(min=0))
+        return {"diffuse": torch.where(taken > VISIBLE, matter, rows["diffuse"])}
+
+    return changed_rows(field, mask, change)
 
 
 def _with_base_colour(

@@ -1,6 +1,6 @@
 """Nearest neighbours of points.
 
-Letters: n points · k neighbours.
+Letters: n points · m places · k neighbours.
 """
 
 import numpy as np
@@ -34,6 +34,17 @@ def nearest(points: Float[Tensor, "n 3"], k: int) -> tuple[Float[Tensor, "n k"],
     own[~own.any(1), -1] = True  # among many duplicates the point itself may not be listed: drop the farthest
     distance, index = distance[~own].reshape(-1, k), index[~own].reshape(-1, k)
     return torch.from_numpy(distance).to(points), torch.from_numpy(index).to(points.device)
+
+
+def nearest_to(
+    places: Float[Tensor, "m 3"], points: Float[Tensor, "n 3"], k: int
+) -> tuple[Float[Tensor, "m k"], Int[Tensor, "m k"]]:
+    """Distances to and indices of the k points nearest to every place (k is cut to n), nearest first."""
+    k = max(1, min(k, len(points)))
+    array = (tensor.detach().cpu().double().numpy() for tensor in (points, places))
+    distance, index = KDTree(next(array), leafsize=16).query(next(array), k=k, workers=-1)
+    distance, index = (np.asarray(table).reshape(len(places), k) for table in (distance, index))
+    return torch.from_numpy(distance).to(points), torch.from_numpy(index.astype(np.int64)).to(points.device)
 
 
 def surface_normals(points: Float[Tensor, "n 3"], k: int = 12) -> Float[Tensor, "n 3"]:
