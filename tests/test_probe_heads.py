@@ -25,7 +25,7 @@ from featurefields.evaluation.probes.losses import (
 
 @pytest.fixture
 def head(generator: torch.Generator) -> LinearHead:
-    made = LinearHead(torch.randn(6, generator=generator), torch.full((6,), 2.0), 5, generator=generator)
+    made = LinearHead(torch.randn(6, generator=generator), 2.0, 5, generator=generator)
     with torch.no_grad():
         made.project.bias.normal_(generator=generator)
         made.project.weight.normal_(generator=generator)

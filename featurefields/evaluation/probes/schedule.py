@@ -5,10 +5,13 @@ Probe3D (El Banani et al. 2024).
 """
 
 from dataclasses import dataclass, replace
+from math import sqrt
 from typing import Literal
 
 from featurefields.errors import FittingError
 
+DIMENSIONS = 256
+"""Dimensions of the tokens for which the fast schedule's learning rate is stated."""
 Name = Literal["fast", "official"]
 Task = Literal["depth", "normals", "segmentation", "correspondence"]
 TRAINED: tuple[Task, ...] = ("depth", "normals", "segmentation")
@@ -29,7 +32,8 @@ class Schedule:
         decay: how it falls afterwards: half a cosine period, a quarter of one, or linearly; all to 0.
         window: side in tokens of random windows that are trained on; None for whole pictures.
         augmented: turn, flip, crop and recolour pictures anew in every step, and run the backbone on them.
-        standardised: take mean and deviation of the training tokens off every channel.
+        standardised: centre tokens and divide them by their deviation, one number for all channels; the learning rate
+            is then that for tokens of `DIMENSIONS`, and falls with the root of how many there are.
         batch_norm: learn a batch normalisation in front of the convolution.
         clip: largest norm of the gradient.
         scale_steps: first steps of depth, in which only the common scale is learned.
@@ -48,6 +52,10 @@ class Schedule:
     batch_norm: bool = False
     clip: float | None = None
     scale_steps: int = 0
+
+    def rate_for(self, dim: int) -> float:
+        """The learning rate for tokens of so many dimensions."""
+        return self.learning_rate * sqrt(DIMENSIONS / dim) if self.standardised else self.learning_rate
 
     def length(self, pictures: int) -> int:
         """Steps for so many training pictures."""

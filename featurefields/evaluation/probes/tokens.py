@@ -19,8 +19,7 @@ from featurefields.scene import View
 from featurefields.vision.cache import MAX_BYTES, FeatureMaps, extract_features
 from featurefields.vision.interface import Extractor
 
-LEAST_DEVIATION = 1e-4
-"""Channels that deviate less than this share of the largest deviation are not blown up."""
+TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -85,10 +84,12 @@ def tokens_of(maps: FeatureMaps, name: str) -> Float[Tensor, "d hp wp"]:
     return maps[name].features.float()
 
 
-def token_statistics(
-    maps: FeatureMaps, names: Sequence[str]
-) -> tuple[Float[Tensor, "d"], Float[Tensor, "d"]]:
-    """Mean and standard deviation of every channel over the tokens of some samples, all tokens alike."""
+def token_statistics(maps: FeatureMaps, names: Sequence[str]) -> tuple[Float[Tensor, "d"], float]:
+    """Mean of every channel over the tokens of some samples, and the deviation of all channels together.
+
+    One number for all channels: dividing each by its own would blow up channels that hardly vary, and heads fitted to
+    those fail in other scenes.
+    """
     count, total, squares = 0, torch.zeros(()), torch.zeros(())
     for name in names:
         tokens = tokens_of(maps, name).flatten(1).double()
@@ -96,9 +97,8 @@ def token_statistics(
         total = total + tokens.sum(1)
         squares = squares + tokens.square().sum(1)
     mean = total / count
-    deviation = (squares / count - mean.square()).clamp(min=0).sqrt()
-    least = LEAST_DEVIATION * float(deviation.max())
-    return mean.float(), deviation.clamp(min=max(least, 1e-12)).float()
+    variance = (squares / count - mean.square()).clamp(min=0).mean()
+    return mean.float(), max(float(variance.sqrt()), TINY)
 
 
 def _nominal(size: tuple[int, int]) -> Camera:

@@ -62,7 +62,7 @@ class TrainedProbe:
     ) -> TaskResult:
         """Train and measure once for every seed."""
         start, steps = time.perf_counter(), self.schedule.length(len(self.train))
-        mean, scale = torch.zeros(extractor.dim), torch.ones(extractor.dim)
+        mean, scale = torch.zeros(extractor.dim), 1.0
         if self.schedule.standardised:
             mean, scale = token_statistics(self.maps, [sample.name for sample in self.train])
         truth = [] if self.schedule.augmented else grid_truth(self.task, self.train, self.maps)

@@ -34,10 +34,9 @@ def train_head(
         FittingError: the loss is not finite.
     """
     device = head.project.weight.device
-    optimiser = torch.optim.AdamW(
-        head.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
-    )
-    rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_at(schedule, step / steps))
+    rate = schedule.rate_for(head.project.in_channels)
+    optimiser = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=schedule.weight_decay)
+    course = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_at(schedule, step / steps))
     head.train()
     for step in range(steps):
         batch = batches.draw()
@@ -55,7 +54,7 @@ def train_head(
                 )
             optimiser.step()
             on_step(value)
-        rate.step()
+        course.step()
     head.eval()
 
 
