@@ -110,6 +110,10 @@ class TestPictures:
         x, y = 24.0, 20.0
         document.prompt(Click(x, y, CAMERA))
         document.keep("a")
+        assert [mark.colour for mark in stage.seen(original=True, marked=True).marks] == [
+            CURRENT
+        ]  # it is the same
+        document.prompt(Click(30.0, 30.0, CAMERA))
         document.edit(Move((0.0, 0.0, 3.0), "world"), "a")
         before, after = stage.seen(original=True, marked=True), stage.seen(original=False, marked=True)
         assert [mark.colour for mark in before.marks] == [colour_of(0), CURRENT]

@@ -115,7 +115,7 @@ class Seat:
         drawn, screen = self.browser.redraw(), self.screen()
         width = round(screen.shape[0] * drawn.shape[1] / drawn.shape[0])
         picture = Image.fromarray(screen[:, :width].astype(np.uint8))
-        shown = np.asarray(picture.resize(drawn.shape[1::-1], Image.Resampling.BILINEAR), dtype=float)
+        shown = np.asarray(picture.resize((drawn.shape[1], drawn.shape[0]), Image.Resampling.BILINEAR), dtype=float)
         return bool(np.abs(shown - drawn).mean() < most)
 
 

@@ -268,6 +268,8 @@ class Viewer:
         browser.go_to(camera, browser.distance)
         browser.refresh(wait_s=0.3)
         panel.tell(f"{len(self.document.base):,} splats; press ? for keys")
+        if client.client_id not in self.server.get_clients():  # it left meanwhile
+            self._disconnected(client)
 
     def _disconnected(self, client: viser.ClientHandle) -> None:
         found = self._panels.pop(client.client_id, None)

@@ -94,7 +94,7 @@ class Browser:
         pose, (up, target) = Pose.of(camera), up_and_target(camera, distance)
         handle = self.client.camera
         with self.client.atomic():
-            handle.up_direction = up if handle.fov == 0 else self._upright(up, camera)
+            handle.up_direction = self._upright(up, camera)
             handle.position = np.array(pose.position)
             handle.look_at = target
             handle.wxyz = np.array(pose.wxyz)

@@ -27,6 +27,8 @@ from featurefields.viewer.selections import Look, Selections
 
 EVERYTHING, CURRENT = "everything", "current selection"
 """Targets of edits beside the names of kept selections and copies."""
+FROZEN_BYTES = 256 * 2**20
+"""For places from which was prompted; every click from a new one would keep its own."""
 SAME_SHOWN = 0.5
 """A prompt on the edited scene counts only where at least this part of what it shows is where it was."""
 
@@ -48,9 +50,9 @@ class Document:
         self.rasterizer, self.understands_text = rasterizer, text is not None
         placed = base if base.splats.means.device == torch.device(device) else base.to(device)
         if record is None:
-            session = Session(placed, rasterizer, text=text)
+            session = Session(placed, rasterizer, text=text, budget_bytes=FROZEN_BYTES)
         else:
-            session = Session.replay(record, placed, rasterizer, text=text)
+            session = Session.replay(record, placed, rasterizer, text=text, budget_bytes=FROZEN_BYTES)
         self.selections, self.edits = Selections(session, looks), Edits(base, history)
         done, undone = self.edits.acts()
         self._log = Log([*self.selections.acts(), *done], undone)

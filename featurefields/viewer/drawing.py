@@ -42,10 +42,11 @@ STRENGTH = 0.4
 
 @dataclass(frozen=True, eq=False)
 class Mark:
-    """Gaussians that are tinted and outlined."""
+    """Gaussians that are outlined, and tinted as strongly as it says (0..1)."""
 
     rows: Bool[Tensor, "n"]
     colour: Colour
+    strength: float = STRENGTH
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +108,7 @@ class Painter:
         channels = torch.stack([mark.rows for mark in marks], dim=-1).to(splats.means)
         shares = self._rasterizer.draw(splats, channels, camera.to(splats.means), RasterConfig()).image.cpu()
         for mark, share in zip(marks, shares.unbind(-1), strict=True):
-            image = overlay(image, share, mark.colour, strength=STRENGTH)
+            image = overlay(image, share, mark.colour, strength=mark.strength)
         return image
 
     def _similarity(self, seen: Seen, camera: Camera) -> Float[Tensor, "h w 3"]:

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+MOST = 300
+"""Acts that can be taken back; older ones are forgotten."""
+
 
 @dataclass(frozen=True)
 class Act:
@@ -29,6 +32,7 @@ class Log:
     def did(self, act: Act) -> None:
         """Note a change that was just made; what was taken back before is forgotten."""
         self.past.append(act)
+        del self.past[:-MOST]
         self.future.clear()
 
     def undo(self) -> str | None:

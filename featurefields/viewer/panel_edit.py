@@ -33,7 +33,9 @@ class EditPanel:
         document = self._viewer.document
         fresh = [target for target in document.targets if target not in self._known]
         self._known = document.targets
-        set_options(self._target, document.targets, fresh[0] if fresh else None)  # what is new is what is meant
+        set_options(
+            self._target, document.targets, fresh[0] if fresh else None
+        )  # what is new is what is meant
         tried, last = document.edits.tried, document.last
         lines = [
             f"{number}. {step.words}" for number, step in enumerate(document.edits.history.done, start=1)

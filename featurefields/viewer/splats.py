@@ -14,7 +14,7 @@ from torch import Tensor
 from featurefields.camera import Camera
 from featurefields.field import FeatureField
 from featurefields.maths.rotations import matrix_from_quat
-from featurefields.viewer.drawing import STRENGTH, Seen
+from featurefields.viewer.drawing import Seen
 
 FAINT = 0.02
 """Gaussians less opaque than this are not sent."""
@@ -41,7 +41,7 @@ def browser_splats(seen: Seen, camera: Camera) -> BrowserSplats:
     colours = _colours(field, camera).clamp(0, 1)
     for mark in seen.marks:
         rows = mark.rows.to(colours.device)
-        colours[rows] = torch.lerp(colours[rows], torch.tensor(mark.colour).to(colours), STRENGTH)
+        colours[rows] = torch.lerp(colours[rows], torch.tensor(mark.colour).to(colours), mark.strength)
     return BrowserSplats(
         _array(splats.means[shown]),
         _array(axes @ axes.transpose(1, 2)),

@@ -10,7 +10,7 @@ from torch import Tensor
 from featurefields.camera import Camera
 from featurefields.viewer.cameras import Pose, nearest
 from featurefields.viewer.document import Document
-from featurefields.viewer.drawing import Mark, Painter, Seen, overview
+from featurefields.viewer.drawing import STRENGTH, Mark, Painter, Seen, overview
 from featurefields.viewer.palette import CURRENT, Colour, colour_of
 from featurefields.visualization.paths import looked_at, mean_up
 
@@ -52,15 +52,17 @@ class Stage:
     def seen(self, *, original: bool, marked: bool) -> Seen:
         """The scene before or after edits, with selections when `marked`."""
         document, shown, marks = self.document, self.document.edits.shown, []
+        strength = STRENGTH if document.edits.tried is None else 0.0  # what is tried should be seen
 
         def mark(mask: Tensor, colour: Colour) -> Mark:
-            return Mark(mask.cpu() if original else shown.rows(mask.cpu()), colour)
+            return Mark(mask.cpu() if original else shown.rows(mask.cpu()), colour, strength)
 
         selection = document.selections.current
         if marked:
             for name, look in document.selections.looks.items():
-                if look.shown:
-                    marks.append(mark(document.session.kept[name].selection.mask, colour_of(look.colour)))
+                mask = document.session.kept[name].selection.mask
+                if look.shown and not (selection is not None and torch.equal(mask, selection.mask)):
+                    marks.append(mark(mask, colour_of(look.colour)))
             if selection is not None:
                 marks.append(mark(selection.mask, CURRENT))
         score = None if selection is None else selection.score.float().cpu()
