@@ -66,7 +66,7 @@ def viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path
             process.send_signal(signal.SIGKILL)
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes], seconds: float = 180) -> None:
+def wait_for(port: int, process: subprocess.Popen[bytes], seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
@@ -78,9 +78,14 @@ def wait_for(port: int, process: subprocess.Popen[bytes], seconds: float = 180) 
     raise AssertionError("the viewer does not answer")
 
 
+def count(status: str) -> int:
+    """Of "1,234 splats are selected"."""
+    return int(status.split()[0].replace(",", ""))
+
+
 def test_a_click_selects_and_an_edit_shows(viewer: tuple[int, Path], tmp_path: Path):
     port, run = viewer
-    code = BROWSE.format(port=port, folder=str(tmp_path), chromium=CHROMIUM)
+    code = BROWSE.format(port=port, folder=str(tmp_path), chromium=CHROMIUM, x=420, y=700, settle=6)
     seen = json.loads(succeeded(run_code([str(PYTHON), "-c", code])).stdout.splitlines()[-1])
     ours = {
         "rgb",
@@ -95,8 +100,10 @@ def test_a_click_selects_and_an_edit_shows(viewer: tuple[int, Path], tmp_path: P
     }
     assert ours | {"similarity", "selected"} <= set(seen["outputs"]), seen
     assert seen["clicked"].endswith("splats are selected"), seen
-    assert seen["edited"] == "recolour: done", seen
-    assert seen["saved"].startswith("wrote field.safetensors"), seen
+    assert count(seen["strict"]) < count(seen["clicked"]), seen
+    assert seen["found again"] == seen["undone"] == seen["clicked"], seen
+    assert seen["edited"] == "recolour: done" and seen["edit undone"] == "edits left: 0", seen
+    assert seen["saved"].startswith("wrote field.safetensors, base.safetensors, edits.json"), seen
     assert (run / "saved" / "field.safetensors").is_file()
     if "FF_PICTURES" in os.environ:
         shutil.copytree(tmp_path, os.environ["FF_PICTURES"], dirs_exist_ok=True)
@@ -111,22 +118,25 @@ def test_a_click_selects_and_an_edit_shows(viewer: tuple[int, Path], tmp_path: P
 BROWSE = """
 import json, time
 from playwright.sync_api import sync_playwright
+SELECTED = "splats are selected"
 with sync_playwright() as play:
     flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
     browser = play.chromium.launch(executable_path="{chromium}", args=flags)
     page = browser.new_page(viewport=dict(width=1200, height=1300))
+    page.set_default_timeout(300_000)
     page.goto("http://localhost:{port}")
     selects = page.locator("input.mantine-Select-input")
     status = lambda: page.locator("input:visible").last.input_value()
+    seen = dict()
 
-    def until(met, seconds=90):
+    def until(met, seconds=300):
         end = time.monotonic() + seconds
         while not met():
-            assert time.monotonic() < end, "waited in vain; status: " + status()
+            assert time.monotonic() < end, "waited in vain; status: " + status() + " " + json.dumps(seen)
             time.sleep(0.3)
 
     def shot(name):
-        time.sleep(6)
+        time.sleep({settle})
         page.screenshot(path="{folder}/" + name + ".png", clip=dict(x=0, y=60, width=850, height=1200))
 
     def options(which):
@@ -138,27 +148,52 @@ with sync_playwright() as play:
     def choose(which, name):
         next(one for one in options(which) if one.inner_text() == name).click()
 
+    def beside(label, what):
+        return page.locator(f"xpath=//*[contains(text(), '{{label}}')]/ancestor::*[.//{{what}}][1]//{{what}}").first
+
+    def press(name, changed=True):
+        before = status()
+        page.get_by_role("button", name=name, exact=True).last.click()
+        if changed:
+            until(lambda: status() != before)
+        return status()
+
+    def click(x, y):
+        press("Select")
+        until(lambda: status().startswith("click on"))
+        time.sleep(1)
+        page.mouse.click(x, y)
+        until(lambda: not status().startswith("click on"))
+        return status()
+
+    def threshold(key):
+        before = status()
+        beside("Threshold", "*[@role='slider']").focus()
+        page.keyboard.press(key)
+        until(lambda: status() != before)
+        return status()
+
     until(lambda: selects.count() > 3 and selects.nth(0).input_value() == "rgb")
-    outputs = [one.inner_text() for one in options(0)]
+    seen["outputs"] = [one.inner_text() for one in options(0)]
     page.keyboard.press("Escape")
     shot("before")
-    page.get_by_role("button", name="Select", exact=True).click()
-    until(lambda: status().startswith("click on"))
-    time.sleep(1)
-    page.mouse.click(420, 700)
-    until(lambda: not status().startswith("click on"))
-    clicked = status()
+    seen["clicked"] = click({x}, {y})
     choose(0, "selected")
     shot("selected")
+    seen["strict"] = threshold("End")
+    seen["found again"] = threshold("Home")
+    beside("Negative", "input[@type='checkbox']").click()
+    seen["negative"] = click({x} + 260, {y} + 40)
+    seen["undone"] = press("Undo click") if seen["negative"] != seen["clicked"] else press("Undo click", False)
+    beside("Negative", "input[@type='checkbox']").click()
     choose(0, "rgb")
     edits = next(i for i in range(selects.count()) if selects.nth(i).input_value() == "remove reflections")
     choose(edits, "recolour")
-    page.get_by_role("button", name="Apply to selection").click()
-    until(lambda: status() != clicked)
-    edited = status()
+    seen["edited"] = press("Apply to selection")
     shot("edited")
-    page.get_by_role("button", name="Save").last.click()
-    until(lambda: status() != edited)
-    print(json.dumps(dict(outputs=outputs, clicked=clicked, edited=edited, saved=status())))
+    seen["edit undone"] = press("Undo edit")
+    press("Apply to selection")
+    seen["saved"] = press("Save")
+    print(json.dumps(seen))
     browser.close()
 """

@@ -42,7 +42,9 @@ def pipeline_of(**model: object) -> VanillaPipelineConfig:
         from featurefields.adapters.nerfstudio.datamanager import PhotoDatamanagerConfig
         from featurefields.adapters.nerfstudio.model import FieldModelConfig
         from featurefields.adapters.nerfstudio.pipeline import FieldPipelineConfig
-    except (ImportError, OSError) as error:  # OSError: a shared library that is not there
+    except (
+        Exception
+    ) as error:  # a package or library that is not there or broken, a nerfstudio that has changed
         return MissingPipelineConfig(reason=f"{type(error).__name__}: {error}")
     longest_px: object = model.pop("longest_px", None)
     return FieldPipelineConfig(
