@@ -11,7 +11,7 @@ import tyro
 from featurefields.errors import FittingError, UnavailableError
 
 from .console import Console, Summary
-from .options import OptionalPath, Output, ReportOptions, SeedOptions, WriteOptions
+from .options import ComputeOptions, OptionalPath, Output, ReportOptions, SeedOptions, WriteOptions
 
 if TYPE_CHECKING:
     from featurefields.lifting.lifter.practice import Practice
@@ -57,6 +57,8 @@ class TrainLifterOptions:
     resume: bool = False
     """Continue an interrupted training from its checkpoint."""
     seed: tyro.conf.OmitArgPrefixes[SeedOptions] = SeedOptions()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes a CUDA device when there is one."""
     write: tyro.conf.OmitArgPrefixes[WriteOptions] = WriteOptions()
     report: tyro.conf.OmitArgPrefixes[ReportOptions] = ReportOptions()
 
@@ -74,6 +76,7 @@ def run(options: TrainLifterOptions, console: Console) -> Summary:
         raise FittingError(
             f"there is no training in {folder} to go on with (no {CHECKPOINT_FILE}); train without --resume"
         )
+    device = ComputeOptions(device=options.device).torch_device()
     refuse_existing(folder / WEIGHTS_FILE, options.write.overwrite or options.resume)
     loaders = _loaders(options, console)
     if len(loaders) < options.held_out + 1:
@@ -86,7 +89,7 @@ def run(options: TrainLifterOptions, console: Console) -> Summary:
         steps=options.steps, views=options.views, references=options.references, rate=options.rate,
         half=options.precision == "bfloat16", seed=options.seed.seed,
     )  # fmt: skip
-    training = Training(train, config)
+    training = Training(train, config, device=device)
     if options.resume:
         training.load(checkpoint)
     started = time.monotonic()

@@ -118,7 +118,7 @@ def test_what_lies_behind_a_source_is_not_seen() -> None:
 
 
 def test_scaling_the_world_scales_depth(lifter: Lifter) -> None:
-    provider = LifterProvider(lifter, ProviderConfig(surface=0.0))
+    provider = LifterProvider(lifter, ProviderConfig(surface=0.0, farthest=-9.0))
     first = provider(posed_scene())
     for scale in (4.0, 0.01):
         for small, large in zip(first, provider(posed_scene(scale=scale)), strict=True):
@@ -208,7 +208,9 @@ def test_plane_loss_is_least_at_the_truth() -> None:
 @pytest.mark.parametrize("size", [(64, 48), (70, 41)])
 def test_provider_answers_at_the_size_of_the_picture(lifter: Lifter, size: tuple[int, int]) -> None:
     pictures, seen = posed_scene(size), []
-    found = LifterProvider(lifter, ProviderConfig(surface=0.0))(pictures, on_view=lambda: seen.append(1))
+    found = LifterProvider(lifter, ProviderConfig(surface=0.0, farthest=-9.0))(
+        pictures, on_view=lambda: seen.append(1)
+    )
     assert len(found) == len(seen) == 4
     for geometry in found:
         assert geometry.depth.shape == geometry.confidence.shape == (size[1], size[0])
@@ -219,7 +221,7 @@ def test_provider_answers_at_the_size_of_the_picture(lifter: Lifter, size: tuple
 
 
 def test_provider_reduces_large_pictures_and_repeats_itself(lifter: Lifter) -> None:
-    provider = LifterProvider(lifter, ProviderConfig(pixels=1500, surface=0.0))
+    provider = LifterProvider(lifter, ProviderConfig(pixels=1500, surface=0.0, farthest=-9.0))
     first, second = (provider(posed_scene((96, 80))) for _ in range(2))
     for one, other in zip(first, second, strict=True):
         assert one.depth.shape == (80, 96) and torch.equal(one.depth, other.depth)
@@ -242,11 +244,12 @@ def test_mask_and_surroundings_are_unknown(lifter: Lifter) -> None:
     mask = torch.ones(48, 64, dtype=torch.bool)
     mask[:, :20] = False
     masked = [replace(picture, mask=mask) for picture in pictures]
-    geometry = LifterProvider(lifter, ProviderConfig(surface=0.0))(masked)[0]
+    geometry = LifterProvider(lifter, ProviderConfig(surface=0.0, farthest=-9.0))(masked)[0]
     assert (geometry.depth[:, :20] == 0).all() and (geometry.confidence[:, :20] == 0).all()
     assert (geometry.depth[:, 20:] > 0).all()
-    nothing = LifterProvider(lifter, ProviderConfig(surface=1.1))(pictures)[0]
-    assert (nothing.depth == 0).all() and (nothing.confidence == 0).all()
+    for config in (ProviderConfig(surface=1.1), ProviderConfig(surface=0.0, farthest=48.0)):
+        nothing = LifterProvider(lifter, config)(pictures)[0]
+        assert (nothing.depth == 0).all() and (nothing.confidence == 0).all()
 
 
 def test_views_that_share_nothing_are_refused(lifter: Lifter) -> None:

@@ -3,6 +3,7 @@
 Letters: k planes · h w pixels.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -27,7 +28,5 @@ def expected_place(logits: Float[Tensor, "k h w"], reach: int = 2) -> Estimate:
     local = probability * near
     peak = local.sum(0)
     place = (local * planes).sum(0) / peak
-    entropy = -(probability * torch.log(probability.clamp_min(1e-9))).sum(0) / torch.log(
-        torch.tensor(float(k))
-    )
+    entropy = -(probability * torch.log(probability.clamp_min(1e-9))).sum(0) / math.log(k)
     return Estimate(place, peak, entropy)

@@ -39,6 +39,11 @@ class Sample(NamedTuple):
     near: float
     far: float
 
+    def to(self, device: torch.device) -> "Sample":
+        """The same on another device."""
+        cameras = tuple(camera.to(device) for camera in self.cameras)
+        return Sample(cameras, self.pictures.to(device), self.depth.to(device), self.near, self.far)
+
 
 def load_practice_scene(scene: Scene) -> PracticeScene:
     """Read every view of `scene` that has depth.

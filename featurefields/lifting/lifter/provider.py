@@ -32,8 +32,10 @@ class ProviderConfig:
     """Larger pictures are reduced to about so many pixels; what the network finds is enlarged again."""
     sources: int = 4
     """Other views that a view is compared with."""
-    surface: float = 0.5
+    surface: float = 0.6
     """Pixels less likely to be a surface than this are surroundings: depth and confidence 0."""
+    farthest: float = 0.25
+    """So are those whose depth lies within this many planes of the far end: the scene ends before."""
 
 
 class LifterProvider:
@@ -81,9 +83,11 @@ class LifterProvider:
         rows, columns = reference.camera.height, reference.camera.width
         nu = self._lifter.nu(swept.place, picture.near, picture.far)[:rows, :columns]
         said = torch.sigmoid(swept.said[:2, :rows, :columns])
-        depth = picture.near / _resized(nu, (h, w), "nearest")
+        place, depth = (
+            _resized(layer, (h, w), "nearest") for layer in (swept.place[:rows, :columns], picture.near / nu)
+        )
         confidence, surface = (_resized(layer, (h, w), "bilinear") for layer in said)
-        keep = surface >= self._config.surface
+        keep = (surface >= self._config.surface) & (place >= self._config.farthest)
         if picture.mask is not None:
             keep = keep & picture.mask
         return ViewGeometry(torch.where(keep, depth, 0.0), torch.where(keep, confidence, 0.0))
