@@ -15,10 +15,15 @@ from tiny_distillation import NETWORKS, tiny_scene, training
 
 from featurefields.distillation.export import check_export, export_backbone
 from featurefields.distillation.loop import CHECKPOINT_FILE, load_checkpoint, run_training
+from featurefields.distillation.reconstruct import DepthReconstructor
+from featurefields.distillation.seen import see
 from featurefields.distillation.student import StudentConfig, merged
 from featurefields.distillation.train import DistillConfig, TeacherConfig
 from featurefields.errors import FileFormatError, FittingError, WriteError
+from featurefields.field import About, FeatureField
+from featurefields.files.archive import write_archive
 from featurefields.files.container import read_container
+from featurefields.readers import read_scene
 from featurefields.vision import choose_extractor
 from featurefields_cli.main import main
 
@@ -183,6 +188,26 @@ class TestCommand:
             for f in (one, two)
         ]
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+    def test_other_geometry(self, arguments, scene, tmp_path, capsys):
+        """Gaussians of a field, onto which features are lifted anew, and depths that a plane sweep finds."""
+        read = read_scene(scene, downscale=2)
+        contexts = [see(view, "scene") for view in read.split("train")]
+        splats = DepthReconstructor()(contexts).splats
+        about = About(scene=read.name, world_from_capture=read.world_from_capture)
+        write_archive(FeatureField(splats, {}, about), tmp_path / "fits" / f"{read.name}.safetensors")
+        short = [word if arguments[place - 1] != "--steps" else "1" for place, word in enumerate(arguments)]
+        shares = {}
+        for name, geometry in {
+            "data": "data", "fitted": f"fitted:{tmp_path}/fits/{{scene}}.safetensors", "sweep": "sweep"
+        }.items():  # fmt: skip
+            assert main([*short, "-o", str(tmp_path / name), "--geometry", geometry]) == 0
+            assert json.loads(capsys.readouterr().out)["steps"] == 1
+            (line,) = (tmp_path / name / "log.jsonl").read_text().splitlines()
+            shares[name] = json.loads(line)["valid"]
+        assert shares["data"] > 0.2 and shares["fitted"] > 0.8 * shares["data"] and shares["sweep"] > 0, (
+            shares
+        )
 
     @pytest.mark.parametrize(
         ("changes", "words"),
