@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from featurefields.field import FeatureField
     from featurefields.raster import FrozenViews, Rasterizer
     from featurefields.scene import Scene
+    from featurefields.segmentation.prompts import Click
+    from featurefields.segmentation.viewed import ViewedField
 
 CLICKS_FILE = "clicks.json"
 
@@ -118,10 +120,16 @@ class ClickTrial:
         The larger regions are the means over all "objects" and over the "objects but matte".
         """
         from featurefields.evaluation.regions import MATTE, RegionRows, material_means, mean_row
+        from featurefields.segmentation.viewed import ViewedField
 
-        rows = []
+        rows, viewed = [], None
         for click in self.clicks:
-            rows.append(ClickRow(click.name, self.materials.get(click.id, ""), *self.ious(click, featured)))
+            prompt = self._prompt(click)
+            field = featured(prompt.camera)
+            if viewed is None or viewed.field is not field:  # else its tree of regions is there already
+                viewed = ViewedField(field, self.rasterizer)
+            ious = self.ious(click, viewed, prompt)
+            rows.append(ClickRow(click.name, self.materials.get(click.id, ""), *ious))
             on_click()
         glossy = [row for row in rows if row.material != MATTE]
         wide = [mean_row(rows, "objects")] if rows else []
@@ -129,19 +137,24 @@ class ClickTrial:
             wide.append(mean_row(glossy, "objects but matte"))
         return RegionRows(tuple(wide), tuple(rows), material_means(rows))
 
-    def ious(self, click: ObjectClick, featured: "Callable[[Camera], FeatureField]") -> tuple[float, float]:
+    def _prompt(self, click: ObjectClick) -> "Click":
+        """The click in the view's camera, where the field is."""
+        from dataclasses import replace
+
+        found = click_of(f"{click.x},{click.y}", click.view, self.field, self.scene)
+        return replace(found, camera=found.camera.to(self.field.splats.means))
+
+    def ious(
+        self, click: ObjectClick, viewed: "ViewedField", prompt: "Click | None" = None
+    ) -> tuple[float, float]:
         """Mean IoU of what is selected, and of the best size it can grow to; 0 where the click hits nothing."""
         import torch
 
         from featurefields.segmentation.nested import nested_selections
         from featurefields.segmentation.select import SelectConfig
 
-        prompt = click_of(f"{click.x},{click.y}", click.view, self.field, self.scene)
-        field = featured(prompt.camera.to(self.field.splats.means))
         try:
-            selection, nested = nested_selections(
-                field, prompt, rasterizer=self.rasterizer, config=SelectConfig()
-            )
+            selection, nested = nested_selections(viewed, prompt or self._prompt(click), SelectConfig())
         except PromptError:  # a hole in the reconstruction: the object cannot be clicked
             return 0.0, 0.0
         values = self.mean_ious(torch.cat([selection.mask[:, None], nested], dim=-1), click.id)

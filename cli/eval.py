@@ -1,6 +1,6 @@
 """`ff eval`: a field against its held-out photos and, where there is any, ground truth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -98,6 +98,7 @@ def run(options: EvalOptions, console: Console) -> Summary:
         "views": len(scene.split("test")),
         "splats": len(field),
         **main_rows(found),
+        **seen_rows(field.to(device), scene, rasterizer, console, extractor=extractor, cache=options.cache),
     }
     details = {**_details(found), "highlight threshold": options.highlight}
     title, paths = f"measured {options.field}", []
@@ -149,16 +150,19 @@ def evaluate(
         queries = clicked_in(featured)
         with console.progress("clicking objects", len(clicks) * len(queries)) as advance:
             for name, (entry, layer) in queries.items():
-
-                def at(camera: "Camera", entry: "FeatureField" = entry, layer: str = layer) -> "FeatureField":
-                    return with_features(entry, seen_features(entry, camera, layer))
-
-                results[name] = trial.measure(at, lambda: advance(1))
+                results[name] = trial.measure(featured_as(entry, layer), lambda: advance(1))
     elif not clicks:
         notes.append("no clicks.json in the scene's folder: nothing is clicked")
     for note in notes:
         console.note(note)
     return Evaluation(colour, agreement, results, tuple(notes))
+
+
+def featured_as(entry: "FeatureField", layer: str) -> "Callable[[Camera], FeatureField]":
+    """The field with the features of a layer as a camera sees them; itself for "indep", which is what is clicked in."""
+    if layer == "indep":
+        return lambda camera: entry
+    return lambda camera: with_features(entry, seen_features(entry, camera, layer))
 
 
 def main_rows(found: Evaluation) -> dict[str, object]:
@@ -200,6 +204,38 @@ def main_rows(found: Evaluation) -> dict[str, object]:
         if any(value == value for value in values.values()):
             kept[label] = {name: round(value, 4) for name, value in values.items()}
     return kept
+
+
+def seen_rows(
+    field: "FeatureField",
+    scene: "Scene",
+    rasterizer: "Rasterizer",
+    console: Console,
+    *,
+    extractor: "Extractor | None" = None,
+    cache: Path | None = None,
+) -> dict[str, object]:
+    """For a field that `ff lift` made: the same numbers over what the lifted views have seen; else nothing."""
+    from featurefields.evaluation.covisible import measure_seen
+
+    names = field.about.notes.get("context_views")
+    known = [name for name in names if name in field.about.cameras] if isinstance(names, list | tuple) else []
+    if not known:
+        return {}
+    same = extractor is not None and extractor.fingerprint == field.about.extractor
+    photo = extracted_from(scene, extractor, None, cache=cache) if extractor is not None and same else None
+    held = scene.split("test")
+    with console.progress("measuring what lifted views have seen", len(held)) as advance:
+        found = measure_seen(
+            field, held, [field.about.cameras[name] for name in known], rasterizer=rasterizer,
+            photo=photo or (lambda view: None), on_view=lambda: advance(1),
+        )  # fmt: skip
+    rows: dict[str, object] = {
+        "share that lifted views have seen": found.share,
+        "PSNR of it dB": found.psnr_db,
+        "feature agreement of it": found.cosine,
+    }
+    return {label: value for label, value in rows.items() if value == value}
 
 
 def _details(found: Evaluation) -> dict[str, object]:

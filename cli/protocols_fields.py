@@ -11,7 +11,7 @@ from .console import Console
 from .held_out import measured_on
 from .inputs import FIELD_FILE, load_field
 from .options import ComputeOptions
-from .queries import clicked_in, featured_fields, seen_features, with_features
+from .queries import clicked_in, featured_fields, with_features
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,17 +86,12 @@ class Workbench:
         return folder
 
     def compared(self, field: "FeatureField", scene: "Scene") -> "tuple[dict[str, FeatureField], list[str]]":
-        """The field with every kind of features that is compared, by name, none view-dependent; and what to tell."""
+        """The field with every kind of features that is compared, by name; and what to tell."""
         rasterizer = self.compute.rasterizer()
         lifted, notes = featured_fields(
             field, scene, self.extractor, rasterizer, self.console, solvers=self.solvers, cache=self.cache
         )
-        camera = next(iter(field.about.cameras.values())).to(field.splats.means)
-        compared = {
-            name: with_features(entry, seen_features(entry, camera, layer))
-            for name, (entry, layer) in clicked_in(lifted).items()
-            if layer == "indep"
-        }
+        compared = {name: entry for name, (entry, layer) in clicked_in(lifted).items() if layer == "indep"}
         return compared | {COLOUR: coloured(field)}, notes
 
 

@@ -19,6 +19,7 @@ from featurefields.files.ply import write_ply
 from featurefields.maths.similarity import Similarity
 from featurefields.raster import choose_rasterizer
 from featurefields.readers import read_scene
+from featurefields.segmentation.viewed import ViewedField
 from featurefields_cli import main
 from featurefields_cli.clicks import ClickTrial, read_clicks
 from featurefields_cli.console import Console
@@ -277,7 +278,7 @@ class TestClicks:
 
     def test_a_click_on_nothing_selects_nothing(self, trial: ClickTrial):
         click = replace(trial.clicks[0], x=0.0, y=0.0)
-        assert trial.ious(click, lambda camera: trial.field) == (0.0, 0.0)
+        assert trial.ious(click, ViewedField(trial.field, trial.rasterizer)) == (0.0, 0.0)
 
     def test_features_are_seen_from_the_clicked_camera(self, trial: ClickTrial):
         """What is drawn of a layer is the drawing of every Gaussian's own features."""

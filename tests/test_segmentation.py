@@ -13,13 +13,14 @@ from torch import Tensor
 from featurefields.camera import Camera
 from featurefields.errors import PromptError
 from featurefields.field import FeatureField
+from featurefields.heads.directional import DirectionalHead
 from featurefields.maths.cosine import CosineSpace
 from featurefields.maths.neighbours import nearest
 from featurefields.raster import Rasterizer, choose_rasterizer
 from featurefields.segmentation.evidence import evidence_of
 from featurefields.segmentation.grouping import NEIGHBOURS, REACH, path_scores, stable_threshold
 from featurefields.segmentation.prompts import RADIUS_PX, Click
-from featurefields.segmentation.scores import similarity, stored_features
+from featurefields.segmentation.scores import average_features, similarity, stored_features
 from featurefields.segmentation.select import SelectConfig, select
 from featurefields.segmentation.viewed import ViewedField
 from featurefields.selection import Selection
@@ -36,6 +37,32 @@ def seeded(seed: int = 0) -> torch.Generator:
 def on(field: FeatureField, name: str, camera: Camera = VIEW, *, positive: bool = True) -> Click:
     x, y = pixel_of(field, camera, name)
     return Click(x + 0.5, y + 0.5, camera, positive)
+
+
+class TestAverageFeatures:
+    def test_matter_and_the_constant_that_reflections_add(self):
+        field, generator = two_balls(), seeded(3)
+        n, d = field.splats.columns["feature"].shape
+        dep, centre = torch.randn(n, 4, d, generator=generator), torch.zeros(n, 4)
+        splats = field.splats.with_columns(feature_dep=dep, feature_centre=centre)
+        apart = replace(field, splats=splats, heads={"feature": DirectionalHead(constant=True)})
+        total = apart.heads["feature"].at_gaussians(splats, VIEW)["total"]
+        torch.testing.assert_close(average_features(apart), field.splats.columns["feature"] + dep[:, 0])
+        assert (average_features(apart) - total).abs().max() > 0.1, "one direction is no average"
+        slopes = splats.with_columns(feature_dep=dep[:, 1:], feature_centre=centre[:, 1:])
+        together = replace(field, splats=slopes, heads={"feature": DirectionalHead()})
+        torch.testing.assert_close(average_features(together), field.splats.columns["feature"])
+
+    def test_the_tree_is_of_them(self):
+        """Balls and floor are told apart by what they reflect alone."""
+        field = two_balls()
+        features = field.splats.columns["feature"]
+        dep = torch.cat([features[:, None], torch.zeros(len(field), 3, features.shape[1])], dim=1)
+        splats = field.splats.with_columns(
+            feature=torch.ones_like(features), feature_dep=dep, feature_centre=torch.zeros(len(field), 4)
+        )
+        apart = replace(field, splats=splats, heads={"feature": DirectionalHead(constant=True)})
+        assert torch.equal(select(apart, [on(field, "red")], rasterizer=CPU).mask, part("red"))
 
 
 class TestHit:

@@ -21,6 +21,8 @@ SAME = 1.15
 TINY, USUAL, LARGE, ALL = 0.0005, 0.005, 0.5, 0.9
 """Shares of all that the pictures show: selections up to TINY and from ALL on are not what is meant, those between
 USUAL and LARGE may well be."""
+SIZE = 0.1
+"""Evidence falls with this power of the size: whoever means something large seldom clicks on just this part of it."""
 MOST = 4
 """Candidates that are told at most."""
 
@@ -85,7 +87,7 @@ class Lasting(NamedTuple):
 
     Attributes:
         evidence: how much speaks for it: lasting from height a to b counts b^2 - a^2, for late merges are between
-            things; less where its size is unusual.
+            things; less for what is large (`SIZE`), and for unusual sizes.
         first: the step from which on it is.
         last: the last step through which it stays the same.
         step: that of them that itself lasts longest.
@@ -109,7 +111,8 @@ def lasting_steps(
     for i in range(len(sizes)):
         j = int(np.searchsorted(sizes, sizes[i] * SAME, side="right")) - 1
         step = i + int((ends - heights)[i : j + 1].argmax())
-        evidence = float(ends[j] ** 2 - heights[i] ** 2) * _likely(float(sizes[j] / total))
+        share = float(sizes[j] / total)
+        evidence = float(ends[j] ** 2 - heights[i] ** 2) * _likely(share) * max(share, TINY) ** -SIZE
         found.append(Lasting(evidence, i, j, step))
     return sorted(found, key=lambda one: (-one.evidence, one.first))
 

@@ -78,7 +78,7 @@ def evidence_of(prompt: PixelPrompt, viewed: ViewedField, *, radius_px: float) -
     ring = prompt.ring().to(pixels) if isinstance(prompt, Box | MaskPrompt) and around else None
     gathered = view.gather(torch.stack([pixels] if ring is None else [pixels, ring], dim=-1).to(view.alpha))
     coverage = covered(prompt, float(gathered[:, 0].sum()), int(pixels.sum()))
-    rows = (gathered > 0).any(-1).nonzero().squeeze(-1)
+    rows = (gathered[:, 0] if ring is None else gathered.sum(-1)).nonzero().squeeze(-1)
     shares = gathered[rows] / gathered.sum(0).clamp(min=1e-12)
     share = shares[:, 0]
     seeds, sure = share >= STRONG * share.max(), share >= SURE * share.max()

@@ -23,7 +23,7 @@ from featurefields.maths.affinity import angular_differences, averaged, surface_
 from featurefields.maths.lab import lab_from_srgb
 from featurefields.maths.merging import MergeCost, MergeTree, merge_tree, superpoints
 from featurefields.maths.neighbours import neighbour_pairs
-from featurefields.segmentation.scores import stored_features
+from featurefields.segmentation.scores import average_features
 
 NEIGHBOURS = 10
 REACH = 3.0
@@ -112,14 +112,14 @@ class Hierarchy:
 def hierarchy_of(
     field: FeatureField, seen: Float[Tensor, "n"], *, features: Float[Tensor, "n d"] | None = None
 ) -> Hierarchy:
-    """Regions of the Gaussians by features (the field's view-independent ones when not given), colour and surface.
+    """Regions of the Gaussians by features (`average_features` when not given), colour and surface.
 
     `seen` is how much pictures show of every Gaussian: what is hardly seen says little about its region.
 
     Raises:
         PromptError: the field has no features and none are given.
     """
-    features = stored_features(field) if features is None else features
+    features = average_features(field) if features is None else features
     size = seen.double().cpu().numpy()
     total = max(size.sum(), 1e-12)
     size = np.maximum(size, 1e-9 * total)

@@ -8,8 +8,6 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from featurefields.field import FeatureField
-from featurefields.raster import Rasterizer
 from featurefields.segmentation.candidates import growth
 from featurefields.segmentation.prompts import PixelPrompt
 from featurefields.segmentation.regions import pointed_at
@@ -21,7 +19,7 @@ MOST = 40
 
 
 def nested_selections(
-    field: FeatureField, prompt: PixelPrompt, *, rasterizer: Rasterizer, config: SelectConfig
+    viewed: ViewedField, prompt: PixelPrompt, config: SelectConfig
 ) -> tuple[Selection, Bool[Tensor, "n s"]]:
     """What a positive prompt selects, and every (at most `MOST`) step of its growth, smallest first.
 
@@ -30,7 +28,6 @@ def nested_selections(
     Raises:
         PromptError: as `select`.
     """
-    viewed = ViewedField(field, rasterizer)
     evidence = gather_evidence(prompt, viewed, config, None)
     selection = decide([prompt], [evidence], viewed, config)
     tree = viewed.hierarchy(config.field, prompt.camera)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from featurefields.errors import PromptError
 from featurefields.field import FeatureField
+from featurefields.heads.directional import DirectionalHead
 from featurefields.maths.cosine import CosineSpace
 
 
@@ -26,6 +27,21 @@ def stored_features(field: FeatureField, head: str = "feature") -> Float[Tensor,
     return field.splats.columns[head]
 
 
+def average_features(field: FeatureField) -> Float[Tensor, "n d"]:
+    """What every Gaussian's features are on average over all directions: of its matter, and of what it reflects.
+
+    That tells things apart that differ in what they are made of, and is steadier than matter alone, whose pictures are
+    the field's own. Where features were lifted from photos alone they are the stored ones.
+
+    Raises:
+        PromptError: the field has no features.
+    """
+    features, head = stored_features(field), field.heads["feature"]
+    if isinstance(head, DirectionalHead) and head.constant:
+        return features + field.splats.columns[f"{head.name}_dep"][:, 0]
+    return features
+
+
 def similarity(
     features: Float[Tensor, "n d"],
     positive: Float[Tensor, "q d"],
@@ -33,8 +49,13 @@ def similarity(
     space: CosineSpace,
 ) -> Float[Tensor, "n"]:
     """Best cosine with a positive prototype, less 1 where a negative prototype is nearer; -2..1."""
-    best = space.cosine(features, positive).amax(-1)
+    best = _largest(space.cosine(features, positive))
     if len(negative):
-        worst = space.cosine(features, negative).amax(-1)
+        worst = _largest(space.cosine(features, negative))
         best = torch.where(worst > best, best - 1.0, best)
     return best
+
+
+def _largest(values: Float[Tensor, "n q"]) -> Float[Tensor, "n"]:
+    """The largest of every row; a reduction over a single column takes as long as one over many."""
+    return values[:, 0] if values.shape[1] == 1 else values.amax(-1)

@@ -167,7 +167,7 @@ def _scored(
         scores.append(similarity(units, space.units(meant), space.units(torch.cat(against)), unit))
         for one in here:
             seeds[one.rows[samples[id(one)].seeds]] = True
-    return torch.stack(scores).amax(0), seeds, samples
+    return scores[0] if len(scores) == 1 else torch.stack(scores).amax(0), seeds, samples
 
 
 def _threshold(

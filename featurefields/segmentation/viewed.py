@@ -19,12 +19,12 @@ from featurefields.heads import Head
 from featurefields.maths.cosine import CosineSpace
 from featurefields.raster import FROZEN_BYTES, FrozenView, RasterConfig, Rasterizer, Visibility
 from featurefields.segmentation.hierarchy import Hierarchy, hierarchy_of
-from featurefields.segmentation.scores import stored_features
+from featurefields.segmentation.scores import average_features, stored_features
 
 Layer = Literal["indep", "total", "dep"]
 """Which features are compared: what surfaces are, what they show to the prompt's camera, or what they reflect to it."""
 
-LOOKS, LOOK_PX = 16, 256
+LOOKS, LOOK_PX = 12, 256
 """How many cameras, at most how wide and high, tell how much of every Gaussian can be seen."""
 
 SEEN_KEPT = 4
@@ -106,16 +106,21 @@ class ViewedField:
             width, height = camera.size
             shrink = min(1.0, LOOK_PX / max(width, height))
             small = camera.resized((max(1, round(shrink * width)), max(1, round(shrink * height))))
-            view = self.rasterizer.freeze(splats, small.to(splats.means), self.raster_config)
-            total += view.gather(torch.ones_like(view.alpha)[..., None])[:, 0]
+            every_pixel = torch.ones(small.height, small.width, 1).to(splats.means)
+            total += self.rasterizer.gather(splats, every_pixel, small.to(splats.means), self.raster_config)[
+                :, 0
+            ]
         return total
 
     def hierarchy(self, layer: Layer, camera: Camera | None) -> Hierarchy:
-        """The tree of regions by features of a layer, as `camera` sees them; "indep" needs no camera."""
+        """The tree of regions by features of a layer, as `camera` sees them; for "indep", which needs no camera, by
+        their average over all directions.
+        """
         key = b"" if layer == "indep" or camera is None else camera_key(camera)
         found = self._hierarchies.pop(key, None)
         if found is None:
-            found = hierarchy_of(self.field, self.seen, features=self.features(layer, camera))
+            features = average_features(self.field) if layer == "indep" else self.features(layer, camera)
+            found = hierarchy_of(self.field, self.seen, features=features)
         self._hierarchies[key] = found
         if len(self._hierarchies) > SEEN_KEPT:
             self._hierarchies.popitem(last=False)
