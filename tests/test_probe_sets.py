@@ -217,8 +217,8 @@ class TestScanNetPP:
             dslr = root / "data" / scene / "dslr"
             names = ["DSC00001.JPG", "DSC00002.JPG", "DSC00003.JPG"]
             for name in names[:2]:
-                picture(dslr / "undistorted_images" / name, (60, 40), format="JPEG")
-                numbers(dslr / "render_depth" / f"{name[:-4]}.png", ramp(30, 20, 3000, 0))
+                picture(dslr / "resized_undistorted_images" / name, (60, 40), format="JPEG")
+                numbers(dslr / "undistorted_render_depth" / f"{name[:-4]}.png", ramp(30, 20, 3000, 0))
                 numbers(dslr / "semantics" / f"{name[:-4]}.png", ramp(60, 40, 0, 1) % 4, np.uint8)
             pose = np.eye(4)
             pose[:3, 3] = [1, 2, 3]

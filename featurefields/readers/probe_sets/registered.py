@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from featurefields.errors import SceneError
+from featurefields.readers.detect import detect_kind
 from featurefields.readers.probe_sets.interface import ProbeSet
 from featurefields.registry import Registry
 
@@ -86,9 +87,11 @@ def detect_layout(folder: Path) -> str:
         return "scannet"
     if any(folder.glob("*/*/annotations.json")):
         return "navi"
-    if (folder / "transforms.json").is_file():
-        return "scenes"
-    raise SceneError(
-        f"{folder} has the layout of no data set that is known ({', '.join(PROBE_LAYOUTS.names())}); say which it is "
-        "with --layout, or give folders with a transforms.json"
-    )
+    try:
+        detect_kind(folder)
+    except SceneError as error:
+        raise SceneError(
+            f"{folder} has the layout of no data set that is known ({', '.join(PROBE_LAYOUTS.names())}) and is no "
+            "scene; say which it is with --layout, or give folders of scenes"
+        ) from error
+    return "scenes"

@@ -7,6 +7,7 @@ poses' source, taken for metres. The sky is unknown: depth 0, a zero normal, no 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def read_scenes(folders: Sequence[Path], source: ProbeSource) -> ProbeSet:
     Raises:
         SceneError: a folder is no scene, two have one name, or a held-out name is unknown.
     """
-    scenes = [_read(folder, source) for folder in folders]
+    scenes = [read_views(folder, source) for folder in folders]
     names = [scene.name for scene in scenes]
     if len(set(names)) < len(names):
         raise SceneError(f"two scenes are called {max(names, key=names.count)}; rename one of the folders")
@@ -47,25 +48,20 @@ def read_scenes(folders: Sequence[Path], source: ProbeSource) -> ProbeSet:
     every = [entry for known in objects.values() for entry in known.values()]
     classes = tuple(sorted({_class(entry, source) for entry in every}))
     regions = tuple(sorted({_region(entry) for entry in every if entry.material}))
-    samples = [
-        _sample(
-            scene,
-            view,
-            "test" if scene.name in held else "train",
-            objects[scene.name],
-            source,
-            classes,
-            regions,
-        )
-        for scene in scenes
-        for view in scene.views[:: source.every]
-    ]
+    samples = []
+    for scene in scenes:
+        for view in sorted(scene.views, key=lambda view: view.name)[:: source.every]:
+            sample = replace(
+                sample_of_view(scene.name, view), split="test" if scene.name in held else "train"
+            )
+            samples.append(_described(sample, view.picture, objects[scene.name], source, classes, regions))
     unnamed = [name for name, known in objects.items() if not known]
     notes = [f"scene {name} has no meta.json: its pixels have no labels" for name in unnamed if classes]
     return ProbeSet("scenes", tuple(samples), classes, regions, notes=tuple(notes))
 
 
-def _read(folder: Path, source: ProbeSource) -> Scene:
+def read_views(folder: Path, source: ProbeSource) -> Scene:
+    """A scene in the frame and the units of its poses, its pictures as small as asked for."""
     scene = read_scene(folder, normalise=False, points=False)
     longest = max(scene.views[0].camera.size)
     if source.longest_side is None or longest <= source.longest_side:
@@ -82,15 +78,8 @@ def _region(entry: SceneObject) -> str:
     return "gloss" if glossy else entry.material
 
 
-def _sample(
-    scene: Scene,
-    view: View,
-    split: str,
-    objects: Mapping[int, SceneObject],
-    source: ProbeSource,
-    classes: Sequence[str],
-    regions: Sequence[str],
-) -> ProbeSample:
+def sample_of_view(scene: str, view: View) -> ProbeSample:
+    """A training sample of a view; normals are those of its depth map where it has no others."""
     picture, camera = view.picture, view.camera
     has_depth, has_normal = _has(picture, "depth_path"), _has(picture, "normal")
     read_normal = None
@@ -98,20 +87,35 @@ def _sample(
         read_normal = partial(_normal, picture, camera)
     elif has_depth:
         read_normal = partial(_normal_of_depth, picture, camera)
-    known = bool(objects) and _has(picture, "instance")
-    as_class = {id: classes.index(_class(entry, source)) for id, entry in objects.items()}
-    as_region = {id: regions.index(_region(entry)) for id, entry in objects.items() if entry.material}
     return ProbeSample(
-        name=f"{scene.name}/{view.name}",
-        scene=scene.name,
-        split="test" if split == "test" else "train",
+        name=f"{scene}/{view.name}",
+        scene=scene,
+        split="train",
         size=camera.size,
         image=picture.image,
         depth=partial(_depth, picture) if has_depth else None,
         normal=read_normal,
-        labels=partial(_indices, picture, as_class) if known else None,
-        regions=partial(_indices, picture, as_region) if known and as_region else None,
         camera=camera,
+    )
+
+
+def _described(
+    sample: ProbeSample,
+    picture: Picture,
+    objects: Mapping[int, SceneObject],
+    source: ProbeSource,
+    classes: Sequence[str],
+    regions: Sequence[str],
+) -> ProbeSample:
+    """The sample with labels and regions, where its scene says what its objects are."""
+    if not objects or not _has(picture, "instance"):
+        return sample
+    as_class = {id: classes.index(_class(entry, source)) for id, entry in objects.items()}
+    as_region = {id: regions.index(_region(entry)) for id, entry in objects.items() if entry.material}
+    return replace(
+        sample,
+        labels=partial(_indices, picture, as_class),
+        regions=partial(_indices, picture, as_region) if as_region else None,
     )
 
 
