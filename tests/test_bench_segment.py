@@ -27,7 +27,7 @@ from featurefields.evaluation.protocols import (
     photo_pixel,
     read_label,
 )
-from featurefields.evaluation.regions import scene_objects
+from featurefields.evaluation.regions import RegionRows, scene_objects
 from featurefields.evaluation.relevancy import averaged, localised, majority, relevancy_mask
 from featurefields.evaluation.simulated_user import (
     UserClick,
@@ -45,10 +45,18 @@ from featurefields.readers.picture import PhotoFile
 from featurefields.scene import View
 from featurefields.vision.select import EXTRACTORS
 from featurefields_cli import main
-from featurefields_cli.clicks import ClickTrial, read_clicks
+from featurefields_cli.bench_tables import click_tables
+from featurefields_cli.clicks import ClickRow, ClickTrial, read_clicks
 from featurefields_cli.console import Console
 from featurefields_cli.held_out import measured_on
-from featurefields_cli.protocols_clicks import UserRow, UserTable, UserTrial, first_clicks, spread
+from featurefields_cli.protocols_clicks import (
+    ClickResults,
+    UserRow,
+    UserTable,
+    UserTrial,
+    first_clicks,
+    spread,
+)
 from featurefields_cli.queries import with_features
 
 
@@ -654,9 +662,16 @@ class TestBench:
         arguments = ["--data", truth, "--field", field, "--clicks", 1, "--user-views", 2]
         assert main(["bench", "segment", *map(str, arguments), "-o", str(tmp_path / "a.json")]) == 0
         shown = capsys.readouterr().out
-        for word in ("one click", "simulated user", "colour", "over 1", "coated", "share"):
+        for word in ("one click", "simulated user", "colour", "coated", "share"):
             assert word in shown, word
         assert "nan" not in shown
+
+    def test_an_object_that_is_never_reached_is_told_so(self):
+        rows = RegionRows((ClickRow("objects", "", 0.5, 0.6),), (ClickRow("cup", "matte", 0.5, 0.6),), ())
+        user = UserTable((UserRow("cup", "matte", None, (0.5, 0.7)),))
+        table, _ = click_tables(ClickResults({"colour": rows}, {"colour": user}))
+        assert [next(iter(column.cells)) for column in table.columns][-1] == "over 2"
+        assert user.mean_clicks == 2.0 and user.reached == 0.0
 
     def test_the_plain_field_is_compared(self, capsys, truth: Path, field: Path, tmp_path: Path):
         facts = measured(
