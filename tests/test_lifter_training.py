@@ -58,10 +58,10 @@ def training(steps: int, **settings) -> Training:
 
 
 def test_the_loss_falls() -> None:
-    run = training(60, cool_down=0.2)
+    run = training(60, cool_down=0.2, rate=2e-3)
     told = [run.run_step() for _ in range(60)]
-    first, last = (sum(facts["loss"] for facts in part) / 10 for part in (told[:10], told[-10:]))
-    assert last < 0.8 * first, (first, last)
+    first, last = (sum(facts["loss"] for facts in part) / len(part) for part in (told[:10], told[-30:]))
+    assert last < 0.85 * first, (first, last)
     assert set(told[0]) == {"loss", "coarse", "fine", "place", "confidence", "surface", "median error"}
 
 

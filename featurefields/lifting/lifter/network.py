@@ -51,11 +51,11 @@ class Swept(NamedTuple):
     base: Float[Tensor, "h2 w2"]
     fine_logits: Float[Tensor, "k2 h2 w2"]
     place: Float[Tensor, "H W"]
-    said: Float[Tensor, "4 H W"]
+    said: Float[Tensor, "2 H W"]
 
 
 class Lifter(nn.Module):
-    """Depth, confidence and Gaussian parameters of posed pictures."""
+    """Depth and confidence of posed pictures."""
 
     def __init__(self, config: LifterConfig | None = None) -> None:
         super().__init__()

@@ -82,7 +82,7 @@ class LifterProvider:
         swept = self._lifter(reference, sources, picture.near, picture.far)
         rows, columns = reference.camera.height, reference.camera.width
         nu = self._lifter.nu(swept.place, picture.near, picture.far)[:rows, :columns]
-        said = torch.sigmoid(swept.said[:2, :rows, :columns])
+        said = torch.sigmoid(swept.said[:, :rows, :columns])
         place, depth = (
             _resized(layer, (h, w), "nearest") for layer in (swept.place[:rows, :columns], picture.near / nu)
         )

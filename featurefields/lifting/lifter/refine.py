@@ -10,12 +10,12 @@ from torch.nn.functional import pad, unfold
 
 CLUES = 8
 """Numbers about the estimate that the head sees beside the picture."""
-SAID = 4
-"""What the head says of every pixel: logits of confidence and of being a surface, log scale, logit of opacity."""
+SAID = 2
+"""What the head says of every pixel: the logits of its depth being right, and of there being a surface."""
 
 
 class Refine(nn.Module):
-    """Convex upsampling (Teed & Deng 2020) led by the picture, and a head for confidence and Gaussian parameters."""
+    """Convex upsampling (Teed & Deng 2020) led by the picture, and a head for what is sure."""
 
     def __init__(self, edges: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Refine(nn.Module):
 
     def forward(
         self, place: Float[Tensor, "h w"], edges: Float[Tensor, "1 c h w"], clues: Float[Tensor, "k h w"]
-    ) -> tuple[Float[Tensor, "H W"], Float[Tensor, "4 H W"]]:
+    ) -> tuple[Float[Tensor, "H W"], Float[Tensor, "2 H W"]]:
         """The places at full resolution, and what the head says there."""
         hidden = self.shared(torch.cat([edges, clues[None]], 1))
         place = place + self.correction(hidden)[0, 0].float()
