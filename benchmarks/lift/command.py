@@ -39,6 +39,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--field", type=Path, help="a fitted field to compare with")
     parser.add_argument("--downscale", type=float, default=1.0)
     parser.add_argument("--no-fit", action="store_true", help="leave out the fits to the same few photos")
+    parser.add_argument("--fit-times", type=float, nargs="+", default=[1.0, 10.0], metavar="F",
+                        help="fits take so many times the processor time of the lift (default: 1 10)")  # fmt: skip
     parser.add_argument("--pictures", type=Path, help="folder for photo | drawn, side by side")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     options = parser.parse_args(arguments)
