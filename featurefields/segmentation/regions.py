@@ -28,6 +28,9 @@ MAIN = 0.05
 BORDER = 1.5
 """A click this many extents from what it asks for is a correction of a border, not of a part."""
 
+BORDER_PX, BORDER_SHARE = 3.0, 0.015
+"""So is one this near, in pixels or as a share of the picture's shorter side, to a pixel of it."""
+
 NEVER = 1e9
 """Weight of a click against a picture's."""
 
@@ -100,17 +103,25 @@ def pointed_at(hierarchy: Hierarchy, one: Evidence, viewed: ViewedField) -> list
 
 
 def _beside(hierarchy: Hierarchy, one: Evidence, viewed: ViewedField) -> Callable[[NDArray[np.bool_]], bool]:
-    """Whether a click shows Gaussians that lie within `BORDER` of their extents from some that are chosen."""
+    """Whether a click shows Gaussians that lie within `BORDER` of their extents from some that are chosen, or lies
+    within `BORDER_PX` of a pixel that shows chosen ones.
+    """
     if one.camera is None or one.prototypes > 1:
         return never
-    splats = viewed.field.splats
+    splats, camera = viewed.field.splats, one.camera
     main = one.rows[one.seeds]
     weight = one.share[one.seeds] / one.share[one.seeds].sum()
     place = weight @ splats.means[main]
     reach = BORDER * float(weight @ splats.scales[main].amax(-1))
+    clicked, _ = camera.to(place).project(place[None])
+    apart_px = (camera.pixel_centres().to(clicked) - clicked[0]).norm(dim=-1)
+    around = apart_px <= max(BORDER_PX, BORDER_SHARE * min(camera.size))
 
     def beside(chosen: NDArray[np.bool_]) -> bool:
         others = hierarchy.members(chosen) & (viewed.seen > 0)
+        drawn = viewed.view(camera).draw(others.to(splats.means)[:, None])[..., 0]
+        if bool((drawn[around] > MOSTLY).any()):
+            return True
         others[main] = False
         near = (splats.means - place).norm(dim=-1) <= reach
         return bool((others & near).any())

@@ -24,7 +24,7 @@ from featurefields.segmentation.scores import average_features, stored_features
 Layer = Literal["indep", "total", "dep"]
 """Which features are compared: what surfaces are, what they show to the prompt's camera, or what they reflect to it."""
 
-LOOKS, LOOK_PX = 12, 256
+LOOKS, LOOK_PX = 16, 256
 """How many cameras, at most how wide and high, tell how much of every Gaussian can be seen."""
 
 SEEN_KEPT = 4
