@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 import torch
 from probe_scenes import Blank, Colours, planted, slanted_plane, with_truth
+from test_vision_transformers import tiny
 
 from featurefields.errors import FittingError, SceneError
 from featurefields.evaluation.probes import ProbeConfig, ProbeReport, run_probes
@@ -18,6 +19,7 @@ from featurefields.evaluation.probes.heads import LinearHead
 from featurefields.evaluation.probes.schedule import Task, schedule_of
 from featurefields.evaluation.probes.tokens import frozen_tokens, token_statistics, tokens_of
 from featurefields.readers.probe_sets import ProbeSample, ProbeSet
+from featurefields.vision.transformers_backbone import TransformersBackbone
 
 TRAINED: tuple[Task, ...] = ("depth", "normals", "segmentation")
 QUICK = ProbeConfig(tasks=TRAINED, seeds=(0,), steps=100)
@@ -209,6 +211,19 @@ def test_the_official_schedule_learns_too(task: Task) -> None:
         task != "depth"
     ):  # its published rate rises for a third of the time and its first 100 steps see scale only
         assert sum(losses.told[-8:]) < sum(losses.told[:8])
+
+
+def test_the_class_token_is_read_for_depth_alone() -> None:
+    """Depth and normals see it, segmentation and matching never do, and it can be left out."""
+    backbone = TransformersBackbone(tiny("vit"))
+    config = ProbeConfig(tasks=("depth", "segmentation"), seeds=(0,), steps=3)
+    beside, alone = (
+        run_probes(backbone, planted(), replace(config, class_token=token)) for token in (True, False)
+    )
+    assert [found.task for found in beside.results] == ["depth", "segmentation"]
+    assert beside.results[0].numbers != alone.results[0].numbers
+    assert beside.results[1].numbers == alone.results[1].numbers
+    assert beside.extractor == alone.extractor == backbone.fingerprint
 
 
 class TestWhatCannotBeProbed:
