@@ -124,8 +124,9 @@ class Distillation:
         for number, pairs in enumerate(batches):
             coming = batches[number + 1] if number + 1 < len(batches) else self._batches(self.step + 1)[0]
             self._expect(coming)
-            torch.manual_seed(mixed(config.seed, 2, self.step, number, self.world.rank))
-            loss, share = self._batch_loss(pairs)
+            with torch.random.fork_rng([self.device] if self.device.type != "cpu" else []):
+                torch.manual_seed(mixed(config.seed, 2, self.step, number, self.world.rank))
+                loss, share = self._batch_loss(pairs)
             self._scaler.scale(loss / len(batches)).backward()
             total += loss.detach() / len(batches)
             counted += share / len(batches)
