@@ -60,8 +60,10 @@ class Seat:
         self.page.goto(viewer.url)
         until(lambda: set(viewer.browsers) - before)
         (self.number,) = set(viewer.browsers) - before
+        until(lambda: not viewer.stage.cameras or viewer.stage.photo_at(self.browser.pose) is not None)
         until(lambda: self.browser.last is not None)
         until(lambda: self.page.evaluate("window.featurefields.state() !== null"))
+        until(self._laid_out, every_s=0.5)
 
     @property
     def browser(self) -> Browser:
@@ -78,6 +80,11 @@ class Seat:
         last, browser = self.browser.last, self.browser
         now = (browser.pose, browser.view, self.viewer.stage.version)
         return last is not None and (last.pose, last.view, last.version) == now
+
+    def _laid_out(self) -> bool:
+        """Whether the viewer knows the shape that the picture has on the screen."""
+        box = self.page.locator("canvas").first.bounding_box()
+        return abs(box["width"] / box["height"] - self.browser.pose.aspect) < 0.02 and self.is_newest
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Where a point of the picture (fractions) is in the window."""
@@ -115,7 +122,9 @@ class Seat:
         drawn, screen = self.browser.redraw(), self.screen()
         width = round(screen.shape[0] * drawn.shape[1] / drawn.shape[0])
         picture = Image.fromarray(screen[:, :width].astype(np.uint8))
-        shown = np.asarray(picture.resize((drawn.shape[1], drawn.shape[0]), Image.Resampling.BILINEAR), dtype=float)
+        shown = np.asarray(
+            picture.resize((drawn.shape[1], drawn.shape[0]), Image.Resampling.BILINEAR), dtype=float
+        )
         return bool(np.abs(shown - drawn).mean() < most)
 
 

@@ -147,6 +147,8 @@ class SelectPanel:
     def _draw_strip(self) -> tuple[tuple[object, ...], str]:
         selections = self._viewer.document.selections
         chosen = [selections.candidate(number + 1) for number in range(len(selections.candidates()))]
+        if not chosen:  # what was selected was taken back before there was time
+            return self._strip_of, ""
         return self._strip_of, strip_of(
             self._viewer.stage.painter, self._viewer.document.base, chosen, self._browser.pose
         )
