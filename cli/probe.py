@@ -12,7 +12,7 @@ from featurefields.errors import FittingError, UnknownNameError
 from .console import Console, Summary
 from .features import find_extractor
 from .options import ComputeOptions, Names, Number, OptionalPath, ReportOptions, WriteOptions
-from .probe_tables import headline_rows, probe_tables
+from .probe_tables import headline_rows, probe_tables, short_name
 
 if TYPE_CHECKING:
     from featurefields.evaluation.probes import ProbeConfig, ProbeReport
@@ -93,7 +93,7 @@ def run(options: ProbeOptions, console: Console) -> Summary:
         assert extractor is not None, "none is refused"
 
         def progress(title: str, steps: int, name: str = name):
-            return console.progress(f"{name}: {title}", steps)
+            return console.progress(f"{short_name(name)}: {title}", steps)
 
         reports[name] = run_probes(extractor, data, config, device=device, progress=progress)
         for note in reports[name].notes[len(data.notes) :] if len(reports) == 1 else ():

@@ -76,7 +76,7 @@ def _table(title: str, found: "Mapping[str, TaskResult]", names: list[str]) -> "
     for name in names:
         table.add_column(f"{name} %" if name.startswith(SHARES) else name, justify="right", no_wrap=True)
     for extractor, result in found.items():
-        table.add_row(_short(extractor), *(_cell(result, name) for name in names))
+        table.add_row(short_name(extractor), *(_cell(result, name) for name in names))
     return table
 
 
@@ -90,7 +90,7 @@ def _cell(result: "TaskResult", name: str) -> str:
     return f"{mean:.{digits}f} ± {spread:.{digits}f}"
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
     """An extractor's name without the folders of its argument."""
     kind, colon, argument = name.partition(":")
     return f"{kind}{colon}{argument.replace(chr(92), '/').rstrip('/').rpartition('/')[2]}"
