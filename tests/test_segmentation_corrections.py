@@ -3,12 +3,20 @@
 import numpy as np
 import pytest
 import torch
+from tiny_fields import looking, part, two_balls
 
 from featurefields.maths.merging import MergeTree
+from featurefields.raster import choose_rasterizer
 from featurefields.segmentation.candidates import candidates
 from featurefields.segmentation.corrections import Pointed, corrected
-from featurefields.segmentation.hierarchy import Hierarchy
-from featurefields.segmentation.regions import assigned
+from featurefields.segmentation.evidence import evidence_of
+from featurefields.segmentation.hierarchy import Hierarchy, hierarchy_of
+from featurefields.segmentation.prompts import Click
+from featurefields.segmentation.regions import assigned, beside_of, stretch_of
+from featurefields.segmentation.viewed import ViewedField
+
+CPU = choose_rasterizer("cpu")
+VIEW = looking((3.0, 0.0, 1.6))
 
 BODY, SHADE, HANDLE, TABLE, SPOT, OTHER = range(6)
 
@@ -116,3 +124,33 @@ def test_at_a_border_only_spots_change() -> None:
     assert at_border(HANDLE, True) == {BODY, SHADE}
     assert at_border(SHADE, False) == {BODY, SHADE}
     assert at_border(SPOT, True) == {BODY, SHADE, SPOT}
+
+
+def test_a_whole_that_reaches_to_a_far_click_may_be_larger() -> None:
+    """Of a cup its shade was found. The cup is three times as large: too large, unless the handle is that far away."""
+    hierarchy = scene()
+    for stretch, found in ((0.9, {SHADE, HANDLE}), (1.0, {BODY, SHADE, HANDLE})):
+        click = Pointed([HANDLE], True, stretch=lambda chosen, stretch=stretch: stretch)
+        chosen = corrected(hierarchy, row(hierarchy, SHADE), [SHADE], [click])
+        assert leaves(hierarchy, chosen) == found
+
+
+def test_what_a_picture_shows_beside_the_selection_is_a_border_and_what_is_far_is_stretched() -> None:
+    field = two_balls()
+    hierarchy = hierarchy_of(field, torch.ones(len(field)))
+    red = np.zeros(hierarchy.tree.leaves, bool)
+    for leaf in set(hierarchy.leaf[part("red")].tolist()):
+        red[hierarchy.spans[leaf, 0]] = True
+    viewed = ViewedField(field, CPU)
+    shown = viewed.view(VIEW).draw(part("red").float()[:, None])[..., 0] > 0.5
+    ys, xs = shown.nonzero().float().T
+    middle, edge = torch.stack([xs.mean(), ys.mean()]) + 0.5, float(xs.max()) + 1.5
+    beside = torch.stack([torch.tensor(edge + 1.0), middle[1]])
+    far = torch.stack([torch.tensor(edge + 9.0), middle[1]])
+    for at, border in ((beside, True), (far, False)):
+        one = evidence_of(Click(float(at[0]), float(at[1]), VIEW), viewed, radius_px=0.75)
+        assert beside_of(hierarchy, one, viewed)(red) == border, at
+    one = evidence_of(Click(float(far[0]), float(far[1]), VIEW), viewed, radius_px=0.75)
+    stretch = stretch_of(hierarchy, one, viewed)(red)
+    assert stretch == pytest.approx(max(1.0, 81 / int(shown.sum())), rel=0.5)
+    assert stretch_of(hierarchy, one, viewed)(np.zeros_like(red)) == 1.0

@@ -19,7 +19,8 @@ from featurefields.segmentation.candidates import lasting_steps
 from featurefields.segmentation.hierarchy import Hierarchy
 
 GROW = 3.0
-"""Whole things that a correction brings or takes are at most this many times the selection."""
+"""Whole things that a correction brings or takes are at most this many times the selection, or what reaches from it to
+the click."""
 CLEAR, SOME = 0.7, 0.3
 """Shares of the longest lasting selection around a leaf: a part, and an object from which something larger is taken,
 last at least as long as the first, a whole as the second."""
@@ -35,6 +36,12 @@ def never(chosen: NDArray[np.bool_]) -> bool:
     return False
 
 
+def near(chosen: NDArray[np.bool_]) -> float:
+    """Not far from the selection."""
+    del chosen
+    return 1.0
+
+
 @dataclass(frozen=True)
 class Pointed:
     """Regions that one prompt points at, and whether they are meant."""
@@ -43,6 +50,8 @@ class Pointed:
     positive: bool
     beside: Callable[[NDArray[np.bool_]], bool] = never
     """Whether it is at the border of regions that are chosen (r): beside what it asks for."""
+    stretch: Callable[[NDArray[np.bool_]], float] = near
+    """How many times larger than the regions that are chosen (r) something must be that reaches from them to here."""
 
 
 def corrected(
@@ -62,7 +71,7 @@ def corrected(
             if prompt.positive:
                 unwanted.discard(leaf)
                 if not right:
-                    _bring(hierarchy, chosen, leaf, first, unwanted)
+                    _bring(hierarchy, chosen, leaf, first, unwanted, prompt.stretch(chosen))
                 meant.add(leaf)
             elif leaf not in meant:  # else it is the region that is meant: only the Gaussians shown go
                 if not right:
@@ -72,10 +81,15 @@ def corrected(
 
 
 def _bring(
-    hierarchy: Hierarchy, chosen: NDArray[np.bool_], leaf: int, first: Sequence[int], unwanted: set[int]
+    hierarchy: Hierarchy,
+    chosen: NDArray[np.bool_],
+    leaf: int,
+    first: Sequence[int],
+    unwanted: set[int],
+    stretch: float,
 ) -> None:
     """Add what a positive correction means."""
-    now = hierarchy.sizes_in_order[chosen].sum()
+    now = stretch * hierarchy.sizes_in_order[chosen].sum()
     chain = [node for node in hierarchy.chain(leaf) if not _holds(hierarchy, node, unwanted)] or [leaf]
     whole = next((node for node in chain if _holds(hierarchy, node, first)), None)
     if whole is not None and hierarchy.tree.size[whole] <= GROW * now:

@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from featurefields.camera import Camera
 from featurefields.segmentation.candidates import Candidate, candidates
-from featurefields.segmentation.corrections import Pointed, corrected, never
+from featurefields.segmentation.corrections import Pointed, corrected, near, never
 from featurefields.segmentation.evidence import MOSTLY, Evidence
 from featurefields.segmentation.hierarchy import Hierarchy
 from featurefields.segmentation.samples import Sample
@@ -41,7 +42,12 @@ def region_candidates(
     """What the prompts may mean, the likeliest first; `samples` by `id` of the evidence."""
     around = [one for one in evidence if one.positive and one.outside is not None]
     pointed = [
-        Pointed(pointed_at(hierarchy, one, viewed), one.positive, _beside(hierarchy, one, viewed))
+        Pointed(
+            pointed_at(hierarchy, one, viewed),
+            one.positive,
+            beside_of(hierarchy, one, viewed),
+            stretch_of(hierarchy, one, viewed),
+        )
         for one in evidence
         if not any(one is other for other in around)
     ]
@@ -102,7 +108,9 @@ def pointed_at(hierarchy: Hierarchy, one: Evidence, viewed: ViewedField) -> list
     return [int(leaf) for leaf in found] or [int(shares.argmax())]
 
 
-def _beside(hierarchy: Hierarchy, one: Evidence, viewed: ViewedField) -> Callable[[NDArray[np.bool_]], bool]:
+def beside_of(
+    hierarchy: Hierarchy, one: Evidence, viewed: ViewedField
+) -> Callable[[NDArray[np.bool_]], bool]:
     """Whether a click shows Gaussians that lie within `BORDER` of their extents from some that are chosen, or lies
     within `BORDER_PX` of a pixel that shows chosen ones.
     """
@@ -113,9 +121,7 @@ def _beside(hierarchy: Hierarchy, one: Evidence, viewed: ViewedField) -> Callabl
     weight = one.share[one.seeds] / one.share[one.seeds].sum()
     place = weight @ splats.means[main]
     reach = BORDER * float(weight @ splats.scales[main].amax(-1))
-    clicked, _ = camera.to(place).project(place[None])
-    apart_px = (camera.pixel_centres().to(clicked) - clicked[0]).norm(dim=-1)
-    around = apart_px <= max(BORDER_PX, BORDER_SHARE * min(camera.size))
+    around = _apart_px(place, camera) <= max(BORDER_PX, BORDER_SHARE * min(camera.size))
 
     def beside(chosen: NDArray[np.bool_]) -> bool:
         others = hierarchy.members(chosen) & (viewed.seen > 0)
@@ -123,10 +129,35 @@ def _beside(hierarchy: Hierarchy, one: Evidence, viewed: ViewedField) -> Callabl
         if bool((drawn[around] > MOSTLY).any()):
             return True
         others[main] = False
-        near = (splats.means - place).norm(dim=-1) <= reach
-        return bool((others & near).any())
+        close = (splats.means - place).norm(dim=-1) <= reach
+        return bool((others & close).any())
 
     return beside
+
+
+def stretch_of(
+    hierarchy: Hierarchy, one: Evidence, viewed: ViewedField
+) -> Callable[[NDArray[np.bool_]], float]:
+    """How much larger than what is chosen something is, in the click's picture, that reaches from it to the click."""
+    if one.camera is None or one.prototypes > 1:
+        return near
+    camera = one.camera
+    place = one.share[one.seeds] @ viewed.field.splats.means[one.rows[one.seeds]] / one.share[one.seeds].sum()
+    apart_px = _apart_px(place, camera)
+
+    def stretch(chosen: NDArray[np.bool_]) -> float:
+        members = hierarchy.members(chosen).to(place)
+        shown = viewed.view(camera).draw(members[:, None])[..., 0] > MOSTLY
+        area = int(shown.sum())
+        return max(1.0, float(apart_px[shown].min()) ** 2 / area) if area else 1.0
+
+    return stretch
+
+
+def _apart_px(place: Float[Tensor, "3"], camera: Camera) -> Float[Tensor, "h w"]:
+    """How far every pixel is from where a place shows."""
+    at, _ = camera.to(place).project(place[None])
+    return (camera.pixel_centres().to(at) - at[0]).norm(dim=-1)
 
 
 def _judged(
