@@ -59,7 +59,7 @@ def _archive_of_checkpoint(folder: Path, archive: Path) -> Path:
         if "feature" in field.heads
         else f", without features: go on with ns-train --load-dir {folder / FOLDER}"
     )
-    print(f"training was cut off; wrote {archive} from {checkpoint.name}{early}", file=sys.stderr)
+    print(f"training has not come to its end; wrote {archive} from {checkpoint.name}{early}", file=sys.stderr)
     return archive
 
 

@@ -1,6 +1,7 @@
 """nerfstudio's commands on a tiny scene."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +99,18 @@ class TestTraining:
     def test_checkpoints_hold_nothing_but_tensors_and_numbers(self, run: Path):
         state = torch.load(checkpoint(run, 20), weights_only=True)
         assert state["step"] == 20 and any(name.startswith("_model.run.fit.") for name in state["pipeline"])
+
+    def test_of_a_run_that_was_cut_off_ff_reads_the_checkpoint(self, run: Path, tmp_path: Path):
+        """Written by nerfstudio, read without it."""
+        path = tmp_path / "nerfstudio_models" / checkpoint(run, 20).name
+        path.parent.mkdir()
+        shutil.copyfile(checkpoint(run, 20), path)
+        shutil.copyfile(run / "config.yml", tmp_path / "config.yml")
+        assert main(["info", "--load-config", str(tmp_path / "config.yml")]) == 0
+        early = read_archive(tmp_path)
+        assert set(early.heads) == {"rgb"} and set(early.about.cameras) == set(
+            read_archive(run).about.cameras
+        )
 
     def test_a_run_that_goes_on_ends_where_it_would_have(self, run: Path, train: Train):
         again = train("--load-checkpoint", checkpoint(run, 20), f"--max-num-iterations {STEPS}", name="again")

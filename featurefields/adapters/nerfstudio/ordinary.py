@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from jaxtyping import Float
 from nerfstudio.models.splatfacto import SplatfactoModel
+from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
 from featurefields.editing.baking import bake_harmonics
@@ -32,8 +33,9 @@ class OrdinarySplats(SplatfactoModel):
 
     @cached_property
     def baked(self) -> Splats:
-        """The field's Gaussians with spherical harmonics."""
+        """The field's Gaussians with spherical harmonics, without its sky."""
         assert self.moved is not None, "there is no field yet"
+        CONSOLE.log("baking the colours into spherical harmonics; on a CPU this takes a minute or more")
         with torch.no_grad():
             return bake_harmonics(self.moved, self.config.sh_degree)
 
