@@ -85,7 +85,7 @@ def _numbers(
         "PSNR dB": mean(list(held_out_psnr(field, held, rasterizer=rasterizer).values()))
     }
     agreement = feature_agreement(
-        field, scene, objects, diffuse=lambda view: None, photo=extracted_from(scene, extractor, None),
+        field, scene, objects, diffuse=lambda view: None, photo=extracted_from(scene, extractor, None, cache=None),
         rasterizer=rasterizer,
     )  # fmt: skip
     for label in ("everything", "objects"):
