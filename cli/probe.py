@@ -154,9 +154,13 @@ def _config(options: ProbeOptions) -> "ProbeConfig":
 
 def _sides(data: "ProbeSet") -> Mapping[str, object]:
     """How many scenes and pictures lie on each side."""
-    held = list(data.scenes("test"))
+    held = data.scenes("test")
+    names = f": {', '.join(held)}" if len(held) <= 4 else ""
     return {
-        "training": f"{len(data.split('train')):,} pictures of {len(data.scenes('train')):,} scenes",
-        "held out": f"{len(data.split('test')):,} pictures of {len(held):,} scenes"
-        + (f": {', '.join(held)}" if len(held) <= 4 else ""),
+        "training": f"{len(data.split('train')):,} pictures of {_scenes(len(data.scenes('train')))}",
+        "held out": f"{len(data.split('test')):,} pictures of {_scenes(len(held))}{names}",
     }
+
+
+def _scenes(count: int) -> str:
+    return "1 scene" if count == 1 else f"{count:,} scenes"

@@ -46,16 +46,43 @@ def probe_tables(reports: "Mapping[str, ProbeReport]") -> "list[Table]":
         found = {name: result for name, result in results.items() if result is not None}
         tables.append(_table(f"{TITLES[task]} ({_rests_on(task, found)})", found, list(HEADLINES[task])))
         if task == "correspondence":
-            names = list(dict.fromkeys(name for result in found.values() for name in result.numbers))
-            by_angle = [name for name in names if " at " in name]
-            agreement = [name for name in names if name.startswith(("agreement", "contrast"))]
-            tables.append(_table("recall by rotation between the views", found, by_angle))
-            tables.append(_table("agreement of features between views: cosine", found, agreement))
+            tables.append(_rotation_table(found))
+            tables.append(_agreement_table(found))
     return tables
 
 
 def _tasks(reports: "Mapping[str, ProbeReport]") -> "list[Task]":
     return list(dict.fromkeys(found.task for report in reports.values() for found in report.results))
+
+
+def _rotation_table(found: "Mapping[str, TaskResult]") -> "Table":
+    """Recall at 10 px, a column a bin of rotation."""
+    bins = [name for name in _names(found) if " at " in name]
+    table = _empty(
+        "recall at 10 px by rotation between the views", [f"{n.partition(' at ')[2]} %" for n in bins]
+    )
+    for extractor, result in found.items():
+        table.add_row(short_name(extractor), *(_cell(result, name) for name in bins))
+    return table
+
+
+def _agreement_table(found: "Mapping[str, TaskResult]") -> "Table":
+    """Agreement and contrast, a column a region; nothing in them is random."""
+    regions = [name.partition(" ")[2] for name in _names(found) if name.startswith("agreement ")]
+    table = _empty("features of one point in two views: mean cosine (contrast to other points)", regions)
+    for extractor, result in found.items():
+        pairs = [
+            (result.mean(f"agreement {region}"), result.mean(f"contrast {region}")) for region in regions
+        ]
+        table.add_row(
+            short_name(extractor),
+            *(f"{same:.3f} ({apart:.3f})" if same == same else "-" for same, apart in pairs),
+        )
+    return table
+
+
+def _names(found: "Mapping[str, TaskResult]") -> list[str]:
+    return list(dict.fromkeys(name for result in found.values() for name in result.numbers))
 
 
 def _rests_on(task: str, found: "Mapping[str, TaskResult]") -> str:
@@ -68,15 +95,20 @@ def _rests_on(task: str, found: "Mapping[str, TaskResult]") -> str:
 
 def _table(title: str, found: "Mapping[str, TaskResult]", names: list[str]) -> "Table":
     """A row an extractor, a column a number."""
+    table = _empty(title, [f"{name} %" if name.startswith(SHARES) else name for name in names])
+    for extractor, result in found.items():
+        table.add_row(short_name(extractor), *(_cell(result, name) for name in names))
+    return table
+
+
+def _empty(title: str, headings: list[str]) -> "Table":
     from rich import box
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", style="cyan", no_wrap=True)
-    for name in names:
-        table.add_column(f"{name} %" if name.startswith(SHARES) else name, justify="right", no_wrap=True)
-    for extractor, result in found.items():
-        table.add_row(short_name(extractor), *(_cell(result, name) for name in names))
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 

@@ -29,7 +29,7 @@ def test_json(scenes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main(short(scenes, tmp_path, "--json", "-o", str(output))) == 0
     told = json.loads(capsys.readouterr().out)
     assert told == {**json.loads(output.read_text(encoding="utf-8")), "paths": [str(output)]}
-    assert told["held_out"].endswith("of 1 scenes: b") and told["seeds"] == 2
+    assert told["held_out"].endswith("of 1 scene: b") and told["seeds"] == 2
     tasks = told["extractors"]["classical"]["tasks"]
     assert list(tasks) == ["depth", "normals", "segmentation", "correspondence"]
     rmse = tasks["depth"]["numbers"]["rmse"]
@@ -48,8 +48,8 @@ def test_tables(scenes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
     for words in (
         "miou %",
         "recall 10px %",
-        "recall by rotation",
-        "agreement everything",
+        "recall at 10 px by rotation",
+        "contrast to other points",
         "±",
         "probed 1 extractor",
     ):
