@@ -13,7 +13,12 @@ from featurefields.lifting.lifter.encoder import to_rows
 from featurefields.lifting.lifter.expectation import expected_place
 from featurefields.lifting.lifter.losses import plane_loss, reduced, truth_of
 from featurefields.lifting.lifter.network import Lifter
-from featurefields.lifting.lifter.provider import LifterProvider, ProviderConfig, reduced_camera
+from featurefields.lifting.lifter.provider import (
+    LifterProvider,
+    ProviderConfig,
+    reduced_camera,
+    shipped_weights,
+)
 from featurefields.lifting.lifter.refine import upsampled
 from featurefields.lifting.lifter.sweep import positions, sweep_of, warped
 from featurefields.lifting.lifter.volume import cost_volume
@@ -282,3 +287,28 @@ def test_weights_that_cannot_be_used_say_so(tmp_path: Path) -> None:
     write_container(tmp_path / "new.safetensors", {}, {"config": {"heads": 3}}, kind="lifter")
     with pytest.raises(FileFormatError, match="heads"):
         load_lifter(tmp_path / "new.safetensors")
+
+
+def test_shipped_weights_find_depth_that_is_right(demo_scene: Path) -> None:
+    """On the demo scene, of another generator than the practice scenes."""
+    from featurefields.lifting.depth_range import depth_range
+    from featurefields.readers import read_scene
+
+    lifter, record = load_lifter(shipped_weights())
+    assert shipped_weights().stat().st_size < 4e6 and "train-lifter" in str(record["command"])
+    scene = read_scene(demo_scene)
+    cameras, points = [view.camera for view in scene.views], scene.points.positions if scene.points else None
+    near = sorted(scene.views, key=lambda view: float((view.camera.position - cameras[0].position).norm()))[
+        :4
+    ]
+    pictures = []
+    for view in near:
+        ends = depth_range(view.camera, points, cameras)
+        image = view.picture.image().permute(2, 0, 1)
+        pictures.append(PosedPicture(view.name, view.camera, image, ends.near, ends.far))
+    found, true = LifterProvider(lifter)(pictures)[0], near[0].picture.depth()
+    assert true is not None
+    both = (found.depth > 0) & (true > 0)
+    error = ((found.depth - true).abs() / true)[both]
+    assert error.median() < 0.02 and both.sum() > 0.9 * (true > 0).sum()
+    assert error[found.confidence[both] > 0.5].median() < error[found.confidence[both] < 0.5].median()

@@ -5,7 +5,7 @@ Letters: v views · h w pixels of a picture · hi wi of what the network sees.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import distributions
 from pathlib import Path
 
 import torch
@@ -132,8 +132,11 @@ def shipped_weights() -> Path:
     Raises:
         UnavailableError: they name none.
     """
-    for point in entry_points(group=WEIGHTS_GROUP, name=WEIGHTS_NAME):
-        return Path(point.load()())
+    for (
+        distribution
+    ) in distributions():  # each of them: an older record of the same name may hide the newer one's
+        for point in distribution.entry_points.select(group=WEIGHTS_GROUP, name=WEIGHTS_NAME):
+            return Path(point.load()())
     raise UnavailableError(
         "no weights of the lifter are installed; install featurefields anew, or give a file: lifter:<weights file>"
     )
