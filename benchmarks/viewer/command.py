@@ -105,13 +105,9 @@ def told(report: dict[str, object]) -> str:
     lines = []
     for name, value in report.items():
         if isinstance(value, dict):
-            parts = [
-                f"{key} {number:.3g}" if isinstance(number, float) else f"{key} {number}"
-                for key, number in value.items()
-            ]
-            lines.append(f"{name:>16}: " + ", ".join(parts))
+            lines.append(f"{name:>16}: " + ", ".join(f"{key} {_number(one)}" for key, one in value.items()))
         else:
-            lines.append(f"{name:>16}: {value:.3g}" if isinstance(value, float) else f"{name:>16}: {value}")
+            lines.append(f"{name:>16}: {_number(value)}")
     return "\n".join(lines)
 
 

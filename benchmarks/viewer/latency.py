@@ -91,7 +91,7 @@ def hurry(seat: Seat, generator: np.random.Generator, moves: int = 30, clicks: i
         seat.drag((x, y), (generator.uniform(-60, 60), generator.uniform(-20, 20)), steps=1)
         if number < clicks:
             seat.page.mouse.click(x + generator.uniform(-50, 50), y + generator.uniform(0, 30))
-    seat.steady()
+    seat.steady(600.0)
     worker = seat.viewer.worker
     stale = True
     for _ in range(20):

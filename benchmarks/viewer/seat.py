@@ -83,12 +83,12 @@ class Seat:
 
     def _laid_out(self) -> bool:
         """Whether the viewer knows the shape that the picture has on the screen."""
-        box = self.page.locator("canvas").first.bounding_box()
+        box = self.page.locator("canvas[data-engine]").first.bounding_box()
         return abs(box["width"] / box["height"] - self.browser.pose.aspect) < 0.02 and self.is_newest
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Where a point of the picture (fractions) is in the window."""
-        box = self.page.locator("canvas").first.bounding_box()
+        box = self.page.locator("canvas[data-engine]").first.bounding_box()
         return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
     def drag(self, start: tuple[float, float], by: tuple[float, float], steps: int = 3) -> None:
@@ -109,9 +109,9 @@ class Seat:
         find = f"[...document.querySelectorAll('input')].find(field => field.value === '{old}')"
         self.page.evaluate_handle(find).as_element().fill(new)
 
-    def steady(self) -> None:
+    def steady(self, seconds: float = PATIENCE_S) -> None:
         """Wait until nothing is left to do and the newest picture was sent."""
-        until(lambda: self.viewer.worker.settle(1.0) and self.is_newest)
+        until(lambda: self.viewer.worker.settle(1.0) and self.is_newest, seconds)
 
     def screen(self) -> np.ndarray:
         """What is on the screen (h w 3), 0..255."""

@@ -53,7 +53,7 @@ def soak(seat: Seat, seconds: float, generator: np.random.Generator, tell: Calla
         choices[generator.integers(len(choices))]()
         acts += 1
         if acts % 5 == 0:
-            seat.steady()
+            seat.steady(600.0)
         if now - told >= SAMPLE_S or not times:
             told = now
             times.append(now - began)
@@ -62,7 +62,7 @@ def soak(seat: Seat, seconds: float, generator: np.random.Generator, tell: Calla
                 seat.page.evaluate("(performance.memory || {usedJSHeapSize: 0}).usedJSHeapSize") / 1e6
             )
             tell(f"{now - began:6.0f} s: {acts} acts, {resident[-1]:.0f} MB, page {heap[-1]:.0f} MB")
-    seat.steady()
+    seat.steady(600.0)
     exceptions = seat.viewer.errors + len(seat.errors)
     return Soak(tuple(times), tuple(resident), tuple(heap), acts, exceptions, not seat.is_newest)
 
