@@ -4,8 +4,8 @@
   true| / true over all pixels of these whose depth is found and true, and over those of objects that are and are not
   metal; the share of true depths that is found at all.
 - views: the --context training views nearest to a held-out view are lifted, the held-out photo is drawn: PSNR. Beside
-  it a fit (`ff fit`) to the same few photos, with the scene's points, in the processor time that the lift took and in
-  ten times that.
+  it fits (`ff fit`) to the same few photos in the processor time that the lift took, or --fit-times that: with the
+  scene's points, which come from all photos, and without.
 - features: --views views spread over the scene are lifted with the features of --features, measured on the scene's own
   held-out views as `ff eval` does, beside a fitted field (--field): PSNR, agreement of features with those extracted
   from the held-out photos, one click an object. Written twice: the same bytes?
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks lift", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--data", type=Path, default=DEMO, help="scene folder (default: the demo scene)")
-    parser.add_argument("--geometry", nargs="+", default=["sweep", "lifter"], metavar="NAME",
+    parser.add_argument("--geometry", nargs="*", default=["sweep", "lifter"], metavar="NAME",
                         help="sources of depth, as in `ff lift` (default: sweep lifter)")  # fmt: skip
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--targets", type=int, default=4, help="held-out views (default: 4, evenly spread)")

@@ -37,7 +37,10 @@ def measure_views(options: argparse.Namespace) -> list[dict[str, object]]:
         spent = seconds if not spent or name.startswith("lifter") else spent
     if not options.no_fit:
         for times in options.fit_times:
-            rows.append(_fits(scene, groups, spent, times, rasterizer, options))
+            rows += [
+                _fits(replace(scene, points=points), groups, spent, times, rasterizer, options)
+                for points in (scene.points, None)
+            ]
     return rows
 
 
@@ -74,6 +77,7 @@ def _fits(
         values.append(_quality(field, target, rasterizer, options, f"fit{times:g}"))
         counts.append(len(field))
     label = "fit in the same time" if times == 1 else f"fit in {times:g} times the time"
+    label += "" if scene.points is not None else ", without the scene's points"
     return _row(label, values, counts, seconds)
 
 
