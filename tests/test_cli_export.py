@@ -165,6 +165,24 @@ class TestSplats:
         away = np.linalg.norm(records["place"] - np.array(BALLS["blue"]), axis=1)
         assert len(records) == 60 and np.allclose(away, 0.35, atol=1e-3)
 
+    def test_it_tells_how_far_the_baked_splat_is_from_the_field(
+        self, archive: Path, field: FeatureField, plain: Path, tmp_path: Path, capsys
+    ):
+        from featurefields.files.ply import read_ply
+        from featurefields_cli.baking import baking_error
+
+        told = ff(capsys, "export", archive, "--quick", "--sky", "-o", tmp_path / "a.ply")
+        right = told["baked,_dB_to_the_field"]
+        assert right > 25 and told["in_the_worst_view"] <= right
+        splats = read_ply(tmp_path / "a.ply").splats
+        grey = splats.with_columns(harmonics=0 * splats.columns["harmonics"])
+        assert baking_error(field, splats, sky=True)["baked, dB to the field"] == pytest.approx(
+            right, abs=0.1
+        )
+        assert baking_error(field, grey, sky=True)["baked, dB to the field"] < right - 10  # type: ignore[operator]
+        same = ff(capsys, "export", plain, "-o", tmp_path / "b.ply")
+        assert "in_the_worst_view" not in same  # nothing was baked
+
     def test_compressed_files_are_made_by_the_command(self, plain: Path, tmp_path: Path, capsys, monkeypatch):
         program = tmp_path / "bin" / "splat-transform"
         program.parent.mkdir()
