@@ -38,7 +38,8 @@ class Widgets:
 
     def choice(self, label: str, options: Sequence[str], act: Act, hint: str | None = None) -> Any:
         """Buttons side by side; `act` gets the label of the one that was pressed."""
-        handle = self._gui.add_button_group(label, tuple(options), hint=hint)
+        handle: Any = self._gui.add_button_group(label, tuple(options), hint=hint)
+        handle._impl.is_button = True  # else viser 0.2.7 takes pressing the same one again for no change
         handle.on_click(lambda event: self._act(lambda: act(event.target.value)))
         return handle
 
