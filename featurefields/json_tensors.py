@@ -22,7 +22,8 @@ def unpacked(record: Any, dtype: torch.dtype) -> Tensor:
     Raises:
         ValueError: it is not what `packed` writes. Also what reading foreign JSON raises (KeyError, TypeError).
     """
-    shape = [int(length) for length in record["shape"]]
+    # scripts of before 2026-11-29 hold rows alone, and call their number "of"
+    shape = [int(length) for length in (record["shape"] if "of" not in record else [record["of"]])]
     if min(shape, default=0) < 0 or len(shape) > 2:
         raise ValueError(f"a tensor of shape {shape}")
     count = int(np.prod(shape, dtype=np.int64))
