@@ -92,7 +92,12 @@ class Shell:
         return (shares @ colours / shares.sum(-1, keepdim=True)).to(self.centre)
 
     def _layer(
-        self, cells: Int[Tensor, "n"], per_edge: int, colours: Float[Tensor, "n 3"], radius: float, width: float
+        self,
+        cells: Int[Tensor, "n"],
+        per_edge: int,
+        colours: Float[Tensor, "n 3"],
+        radius: float,
+        width: float,
     ) -> Splats:
         directions = cell_direction(cells, per_edge).to(self.centre)
         size = radius * width * cell_width(directions, per_edge)
