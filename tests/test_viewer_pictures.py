@@ -113,7 +113,7 @@ class TestPictures:
         assert [mark.colour for mark in stage.seen(original=True, marked=True).marks] == [
             CURRENT
         ]  # it is the same
-        document.prompt(Click(30.0, 30.0, CAMERA))
+        document.did(document.selections.invert())
         document.edit(Move((0.0, 0.0, 3.0), "world"), "a")
         before, after = stage.seen(original=True, marked=True), stage.seen(original=False, marked=True)
         assert [mark.colour for mark in before.marks] == [colour_of(0), CURRENT]
