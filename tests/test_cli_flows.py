@@ -243,15 +243,15 @@ class TestAfterwards:
         assert again["splats_changed"] == len(field)
         assert len(read_archive(tmp_path / "twice").about.notes["edits"]) == 3  # type: ignore[arg-type]
 
-    @pytest.mark.parametrize("how", ["--delete", "--keep"])
+    @pytest.mark.parametrize("how", [["--delete", "--exact"], ["--keep"]], ids=" ".join)
     def test_the_selection_is_taken_out_or_kept(
-        self, capsys, fitted: Path, selection: Path, tmp_path: Path, how: str
+        self, capsys, fitted: Path, selection: Path, tmp_path: Path, how: list[str]
     ):
-        ff(capsys, "edit", fitted, "--selection", selection, how, "-o", tmp_path / "part.ply")
+        ff(capsys, "edit", fitted, "--selection", selection, *how, "-o", tmp_path / "part.ply")
         chosen = read_selection(selection)
-        left = chosen.count if how == "--keep" else len(chosen.mask) - chosen.count
+        left = chosen.count if how == ["--keep"] else len(chosen.mask) - chosen.count
         assert len(read_ply(tmp_path / "part.ply")) == left
-        ff(capsys, "edit", fitted, "--selection", selection, how, "-o", tmp_path / "folder")
+        ff(capsys, "edit", fitted, "--selection", selection, *how, "-o", tmp_path / "folder")
         assert len(read_archive(tmp_path / "folder")) == left
         assert (tmp_path / "folder" / "before_after.png").exists()
 

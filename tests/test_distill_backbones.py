@@ -41,7 +41,8 @@ class TestConvolutional:
         assert all(float(part.norm(dim=1).max()) <= 1.0 + 1e-5 for part in both)
 
     def test_features_move_with_the_picture(self, tmp_path):
-        """Sampled where its patch is, a blob's response is centred on the blob; half a stride off without."""
+        """Sampled where its patch is, a blob's response is centred on the blob; half a stride off without. One random
+        network has preferences of its own, so the mean over some counts; weights are positive, as blurs are."""
         folder = tiny_mobilenet(tmp_path)
         told = load_backbone(str(folder))
         config = json.loads((folder / "config.json").read_text())
@@ -50,14 +51,19 @@ class TestConvolutional:
         untold = load_backbone(str(folder))
         y, x = torch.meshgrid(torch.arange(128) + 0.5, torch.arange(128) + 0.5, indexing="ij")
         blob = torch.exp(-((x - 60) ** 2 + (y - 68) ** 2) / (2 * 8**2)).expand(1, 3, 128, 128)
-        off = {}
-        for name, backbone in (("told", told), ("untold", untold)):
+        centres = (torch.arange(16) + 0.5) * 8
+
+        def off(backbone: ConvolutionalBackbone, seed: int) -> float:
+            torch.manual_seed(seed)
+            for module in backbone.model.modules():
+                if isinstance(module, torch.nn.Conv2d):
+                    module.weight.data.uniform_(0, 2.0 / module.weight[0].numel())
             response = (backbone(0.5 + 0.4 * blob) - backbone(torch.full_like(blob, 0.5))).norm(dim=1)[0] ** 2
-            centres = (torch.arange(16) + 0.5) * 8
             share = response / response.sum()
-            at = float((share.sum(0) * centres).sum()), float((share.sum(1) * centres).sum())
-            off[name] = (abs(at[0] - 60) + abs(at[1] - 68)) / 2
-        assert off["told"] < 2.5 < off["untold"]
+            return float((share.sum(0) * centres).sum() - 60 + (share.sum(1) * centres).sum() - 68) / 2
+
+        means = [sum(off(backbone, seed) for seed in range(8)) / 8 for backbone in (told, untold)]
+        assert abs(means[0]) < 1.5 and means[1] < -2.5
 
     def test_one_plain_layer_is_the_last_hidden_state(self, image):
         import transformers as t
