@@ -17,6 +17,8 @@ from featurefields.viewer.panel import Panel
 
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
 """WebGL without a graphics card."""
+NO_NOTICES = "[class*='mantine-Notifications'] { display: none !important; }"
+"""Newer versions of viser lay a warning of software WebGL over the picture, which would take the clicks."""
 PATIENCE_S = 90.0
 
 
@@ -58,6 +60,7 @@ class Seat:
         self.page.set_default_timeout(1000 * PATIENCE_S)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(viewer.url)
+        self.page.add_style_tag(content=NO_NOTICES)
         until(lambda: set(viewer.browsers) - before)
         (self.number,) = set(viewer.browsers) - before
         until(lambda: not viewer.stage.cameras or viewer.stage.photo_at(self.browser.pose) is not None)
