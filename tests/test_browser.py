@@ -60,7 +60,9 @@ def test_the_whole_job(viewer: Viewer, browser: Any, field_folder: Path, tmp_pat
     document = viewer.document
     seat.page.mouse.click(*on(seat, "red"))
     until(lambda: len(document.session.steps) == 1)
-    seat.page.mouse.click(*seat.place(0.5, 0.7), button="right")  # the floor; viser has something in the corners
+    seat.page.mouse.click(
+        *seat.place(0.5, 0.7), button="right"
+    )  # the floor; viser has something in the corners
     until(lambda: len(document.session.steps) == 2)
     assert [prompt.positive for prompt in document.session.prompts] == [True, False]
     seat.type("object", "red ball")

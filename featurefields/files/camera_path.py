@@ -123,7 +123,10 @@ class _Reader:
             raise _UnusableError(f"gives {size} as 'size', which should be [width, height]")
         if size[0] is None or size[1] is None:
             size = like.size if like else SIZE
-        self.size = (int(_number(size[0], "width", 1.0, 16384.0)), int(_number(size[1], "height", 1.0, 16384.0)))
+        self.size = (
+            int(_number(size[0], "width", 1.0, 16384.0)),
+            int(_number(size[1], "height", 1.0, 16384.0)),
+        )
         angle = VIEW_ANGLE_DEG if like is None else _angle_deg(like)
         self.angle_deg = _view_angle(document.get("default_fov", document.get("fov", angle)))
         self.seconds = _number(
