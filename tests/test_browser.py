@@ -1,5 +1,9 @@
-"""The viewer in a real browser: the whole job, by mouse and keys. Needs playwright and a chromium that is installed."""
+"""The viewer in a real browser: the whole job, by mouse and keys.
 
+FF_BROWSER=1 asks for it; it needs playwright and a chromium that is installed.
+"""
+
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,9 @@ WINDOW = (720, 330)
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.skipif(
+        os.environ.get("FF_BROWSER", "") in ("", "0"), reason="set FF_BROWSER=1 to drive a browser"
+    ),
     pytest.mark.skipif(chromium_path() is None, reason="there is no chromium to open the viewer in"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of viser and websockets, in their threads
 ]
