@@ -38,10 +38,11 @@ def machine() -> list[Finding]:
     """Python, the processors, memory and CUDA devices."""
     import torch
 
+    from .forecast import usable_cores
+
     python = platform.python_version()
     old = sys.version_info[:2] < LEAST_PYTHON
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    processors = f"{platform.machine()}, {cores} usable, torch takes {torch.get_num_threads()}"
+    processors = f"{platform.machine()}, {usable_cores()} usable, torch takes {torch.get_num_threads()}"
     findings = [
         Finding("machine", "Python", "broken" if old else "ok", python, "needs 3.10 or newer" if old else ""),
         Finding("machine", "processors", "ok", processors),

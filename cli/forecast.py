@@ -238,9 +238,15 @@ def free_bytes() -> int | None:
         return None
 
 
-def load_and_cores() -> tuple[float, int]:
-    """Programs that want to run, on average over the last minute, and processors; 0 where the system does not tell."""
+def usable_cores() -> int:
+    """Processors that this process may use."""
     import os
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return (os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0), cores
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def load_average() -> float:
+    """Programs that want to run, on average over the last minute; 0 where the system does not tell."""
+    import os
+
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0

@@ -78,7 +78,7 @@ def run(options: PlanOptions, console: Console) -> Summary:
     from featurefields.readers import read_scene
 
     from .fit import suitable_downscale
-    from .forecast import forecast, free_bytes, load_and_cores
+    from .forecast import forecast, free_bytes, load_average, usable_cores
 
     existing(options.data)
     for name, value in (("--steps", options.steps), ("--splats", options.splats)):
@@ -98,7 +98,7 @@ def run(options: PlanOptions, console: Console) -> Summary:
         found = forecast(
             scene, config, lifting, extractor, rasterizer, device, Path(scratch), on_stage=advance
         )
-    load, cores = load_and_cores()
+    load, cores = load_average(), usable_cores()
     if load > cores + 1:
         console.note(
             f"other programs are at work (load {load:.1f} on {cores} processors): minutes are of this machine as busy "

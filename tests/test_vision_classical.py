@@ -113,7 +113,7 @@ def test_short_names_of_hub_models(monkeypatch, name, hub_id):
         asked.append(which)
         raise UnavailableError("no weights here")
 
-    monkeypatch.setattr("featurefields.vision.transformers_backbone.model_folder", refuse)
+    monkeypatch.setattr("featurefields.vision.transformers_backbone.weights_folder", refuse)
     with pytest.raises(UnavailableError):
         choose_extractor(name)
     assert asked == [f"facebook/dinov2-with-registers-{hub_id}"]

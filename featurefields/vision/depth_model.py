@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from featurefields.errors import FileFormatError, UnavailableError
-from featurefields.vision.hub import model_folder
+from featurefields.vision.hub import weights_folder
 from featurefields.vision.transformers_backbone import one_line, picture_statistics, quiet_transformers
 
 _SIDE, _MULTIPLE = 384, 32
@@ -74,12 +74,7 @@ def load_depth_model(name: str, *, device: torch.device | str = "cpu") -> DepthM
         raise UnavailableError(
             f"depth model '{name}' needs the transformers library: {error}; install it with: pip install transformers"
         ) from error
-    folder = model_folder(name)
-    if not any(folder.glob("*.safetensors")):
-        raise UnavailableError(
-            f"cannot load depth model '{name}': {folder} has no .safetensors weights, and pickled ones are refused "
-            "(they can run code); convert it with save_pretrained(safe_serialization=True)"
-        )
+    folder = weights_folder(name, "depth model")
     try:
         with quiet_transformers():
             model, report = AutoModelForDepthEstimation.from_pretrained(

@@ -43,6 +43,21 @@ def model_folder(name: str) -> Path:
         raise _unreachable(name, error) from error
 
 
+def weights_folder(name: str, what: str = "model") -> Path:
+    """`model_folder`, where there are safetensors weights: pickled ones are never read.
+
+    Raises:
+        UnavailableError: as `model_folder`, or there are none; the message calls it `what`.
+    """
+    folder = model_folder(name)
+    if not any(folder.glob("*.safetensors")):
+        raise UnavailableError(
+            f"cannot load {what} '{name}': {folder} has no .safetensors weights, and pickled ones are refused (they "
+            "can run code); convert it with save_pretrained(safe_serialization=True)"
+        )
+    return folder
+
+
 def _cached(huggingface_hub: Any, name: str) -> Path | None:
     """The model's folder in the hub's own cache, when its weights are there."""
     try:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from featurefields.errors import FileFormatError, UnavailableError
 from featurefields.vision.convolutional_backbone import ConvolutionalBackbone
 from featurefields.vision.fingerprints import IMAGENET_MEAN, IMAGENET_STD, is_pooled, weights_digest
-from featurefields.vision.hub import model_folder
+from featurefields.vision.hub import weights_folder
 from featurefields.vision.interface import fit_to_stride
 
 _CLASS_TOKENS = {"cls_token", "class_embedding"}
@@ -114,12 +114,7 @@ def load_backbone(
         raise UnavailableError(
             f"features '{name}' need the transformers library: {error}; install it with: pip install transformers"
         ) from error
-    folder = model_folder(name)
-    if not any(folder.glob("*.safetensors")):
-        raise UnavailableError(
-            f"cannot load model '{name}': {folder} has no .safetensors weights, and pickled ones are refused (they "
-            "can run code); convert it with save_pretrained(safe_serialization=True)"
-        )
+    folder = weights_folder(name)
     try:
         with quiet_transformers():
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
