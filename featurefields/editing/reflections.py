@@ -24,7 +24,6 @@ from featurefields.editing.interface import (
     reflecting_head,
     within_unit,
 )
-from featurefields.editing.veil import veil
 from featurefields.field import FeatureField
 from featurefields.heads.harmonics import HarmonicsHead
 from featurefields.heads.reflected import (
@@ -33,6 +32,7 @@ from featurefields.heads.reflected import (
     diffuse_from_logit,
     logit_from_diffuse,
 )
+from featurefields.heads.veil import VISIBLE, Veil, veil
 from featurefields.maths.colour import linear_from_srgb
 from featurefields.splats import Splats
 
@@ -42,8 +42,6 @@ MATTE_LOBE = 0.64
 """Roughness whose lobe is as wide as what lights a matte surface: the mean cosine is that of a cosine lobe, 2/3."""
 COATED, METAL = 0.08, 0.25
 """What reflects no more than the one at normal incidence is no metal, what reflects more than the other is one."""
-VISIBLE = 1e-4
-"""Linear light below this is neither added nor taken: it would be lost on the way to a logit."""
 
 
 @dataclass(frozen=True)
@@ -227,14 +225,9 @@ def _unveiled(
     head: ReflectedHead, field: FeatureField, mask: Bool[Tensor, "n"], strength: float
 ) -> FeatureField:
     """Matter without the even part of reflections."""
-    cameras = list(field.about.cameras.values())
-    taken = strength * veil(head, field.splats, mask, cameras)
-
-    def change(rows: dict[str, Tensor]) -> dict[str, Tensor]:
-        matter = logit_from_diffuse((diffuse_from_logit(rows["diffuse"]) - taken).clamp(min=0))
-        return {"diffuse": torch.where(taken > VISIBLE, matter, rows["diffuse"])}
-
-    return changed_rows(field, mask, change)
+    found = veil(head, field.splats, list(field.about.cameras.values()))
+    part = Veil(found.strength, found.on_matter[mask])
+    return changed_rows(field, mask, lambda rows: {"diffuse": part.taken_off(rows["diffuse"], strength)})
 
 
 def _with_base_colour(

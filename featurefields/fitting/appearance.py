@@ -22,7 +22,9 @@ from featurefields.fitting.priors import PriorWeights, Surface, priors
 from featurefields.fitting.start import Start
 from featurefields.heads.harmonics import HarmonicsHead
 from featurefields.heads.interface import Head, Layers
+from featurefields.heads.lights import LightMap
 from featurefields.heads.reflected import ReflectedHead
+from featurefields.heads.veil import veil
 from featurefields.maths.compositing import over_alpha
 from featurefields.raster import RasterConfig, Rasterizer
 from featurefields.scene import Scene
@@ -49,6 +51,9 @@ class AppearanceConfig:
     """Fraction of the steps before those start to learn, so that the far surroundings explain what they can first."""
     priors: PriorWeights = field(default_factory=PriorWeights)
     """What is believed about surfaces before any photo is seen."""
+    unveil_at: float = 0.7
+    """Fraction of the steps after which what is mirrored alike from everywhere goes from matter to the surroundings
+    (see `heads.veil`); 1 leaves it where it is. Nothing is taken where reflections cost nothing."""
     half_until: float = 0.15
     """Fraction of the steps that look at the photos at half size."""
     seed: int = 0
@@ -166,6 +171,8 @@ class AppearanceFit:
         self.adam.step()
         if self.config.densify.due(self.step, self.config.steps):
             self._change_table()
+        if self.step == round(self.config.unveil_at * self.config.steps) < self.config.steps:
+            self._unveil()
         if self.step % RECENTRE_EVERY == 0 or self.step == self.config.steps:
             self._recentre()
         return {"loss": loss.item(), "error": error.mean().item(), "splats": len(self.score)}
@@ -225,6 +232,21 @@ class AppearanceFit:
             positions = torch.stack([photo.camera.position for photo in self.photos[1]])
             centre = self.head.near_centre(self.splats, positions.to(self.device))
             self.adam.parameters["columns.near_centre"].copy_(centre)
+
+    @torch.no_grad()
+    def _unveil(self) -> None:
+        """The even part of reflections goes from matter to the surroundings, where the prior had kept it from."""
+        head = self.head
+        if not isinstance(head, ReflectedHead) or not isinstance(head.light, LightMap):
+            return
+        if self.config.priors.distant == 0:
+            return
+        found = veil(head, self.splats, [photo.camera for photo in self.photos[1]])
+        name = "columns.diffuse"
+        self.adam.parameters[name].copy_(found.taken_off(self.adam.parameters[name]))
+        head.light.brighten(found.strength)
+        for moments in (self.adam.first, self.adam.second):
+            moments[name].zero_()
 
     def _change_table(self) -> None:
         self._turn_normals()

@@ -61,6 +61,11 @@ class LightMap(nn.Module):
             kernels.append(weights / weights.sum(-1, keepdim=True))
         return torch.cat(kernels)
 
+    @torch.no_grad()
+    def brighten(self, light: float) -> None:
+        """Add as much linear light everywhere."""
+        self.log_light.copy_((torch.exp(self.log_light) + light).log())
+
     def levels(self) -> Float[Tensor, "3 l r w"]:
         """The map and its blurs; a column of either side is repeated on the other."""
         light = torch.exp(self.log_light)

@@ -1,6 +1,6 @@
 """The even part of reflections, which lies on matter like a veil.
 
-Letters: n Gaussians · m the chosen ones.
+Letters: n Gaussians · m some of them · k neighbours.
 
 Light that surfaces mirror alike from everywhere cannot be told from matter: with any constant c, surroundings brighter
 by c and matter darker by c times what a surface mirrors make the same pictures, but for the Fresnel effect. A fit that
@@ -12,14 +12,15 @@ found there itself.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from featurefields.camera import Camera
-from featurefields.heads.reflected import DIELECTRIC, ReflectedHead, diffuse_from_logit
+from featurefields.heads.reflected import DIELECTRIC, ReflectedHead, diffuse_from_logit, logit_from_diffuse
 from featurefields.maths.neighbours import nearest_to
 from featurefields.maths.reflections import reflectance_factors
 from featurefields.splats import Splats
@@ -37,23 +38,45 @@ DARKEST = 0.02
 """Share of those places that may be darker than the veil allows."""
 FACING = 0.7
 """Cosine between normal and view, where no cameras are known."""
+VISIBLE = 1e-4
+"""Linear light below this is not taken: it would be lost on the way to a logit."""
+BATCH = 50_000
+"""Gaussians whose neighbours are held in memory at once."""
+
+
+@dataclass(frozen=True)
+class Veil:
+    """What of the surroundings lies on matter.
+
+    Attributes:
+        strength: linear light of surroundings, the same from everywhere, that the head lacks and matter has.
+        on_matter: linear light on every Gaussian's matter that is reflected, the mean over the cameras; not negative.
+    """
+
+    strength: float
+    on_matter: Float[Tensor, "n 3"]
+
+    def taken_off(self, logits: Float[Tensor, "n 3"], share: float = 1.0) -> Float[Tensor, "n 3"]:
+        """The column "diffuse" without `share` (0..1) of it; where it cannot be seen nothing changes."""
+        taken = share * self.on_matter
+        matter = logit_from_diffuse((diffuse_from_logit(logits) - taken).clamp(min=0))
+        return torch.where(taken > VISIBLE, matter, logits)
 
 
 @torch.no_grad()
-def veil(
-    head: ReflectedHead, splats: Splats, mask: Bool[Tensor, "n"], cameras: Sequence[Camera]
-) -> Float[Tensor, "m 3"]:
-    """Linear light on the matter of the masked Gaussians that is reflected, the mean over the cameras; not negative."""
-    if not bool(mask.any()):
-        return splats.means[mask]
+def veil(head: ReflectedHead, splats: Splats, cameras: Sequence[Camera]) -> Veil:
+    """The veil on all Gaussians; without cameras as if every one were seen at the same angle."""
     weight = splats.footprints.clamp(min=1e-12)[:, None]
     mirrored = weight * _mirrored_share(splats, cameras)
     strength = _strength(head, splats, weight, mirrored)
     if strength == 0:
-        return torch.zeros_like(splats.means[mask])
-    around = _around(splats, mask.nonzero()[:, 0])
-    share = mirrored[around].sum(1) / weight[around].sum(1)
-    return strength * share * (share.mean(-1, keepdim=True) / MIRRORING).clamp(max=1)
+        return Veil(0.0, torch.zeros_like(splats.means))
+    parts = []
+    for rows in torch.arange(len(splats), device=splats.means.device).split(BATCH):
+        around = _around(splats, rows)
+        share = mirrored[around].sum(1) / weight[around].sum(1)
+        parts.append(strength * share * (share.mean(-1, keepdim=True) / MIRRORING).clamp(max=1))
+    return Veil(strength, torch.cat(parts))
 
 
 def _strength(
