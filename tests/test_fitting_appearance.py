@@ -10,7 +10,7 @@ from tiny_fields import photograph
 
 from featurefields.errors import FileFormatError, FittingError
 from featurefields.evaluation.heldout import held_out_psnr, mean
-from featurefields.field import FeatureField
+from featurefields.field import FeatureField, render
 from featurefields.files.archive import write_archive
 from featurefields.fitting.appearance import AppearanceConfig, AppearanceFit
 from featurefields.fitting.densify import DensifyConfig
@@ -21,8 +21,10 @@ from featurefields.fitting.loop import (
     save_checkpoint,
 )
 from featurefields.fitting.priors import NONE
+from featurefields.heads.lights import LightMap
 from featurefields.heads.reflected import ReflectedHead
 from featurefields.interrupts import interrupts_held
+from featurefields.maths.colour import linear_from_srgb
 from featurefields.raster import choose_rasterizer
 from featurefields.readers import read_scene
 from featurefields.scene import Scene
@@ -54,6 +56,11 @@ def assert_same(one: AppearanceFit, other: AppearanceFit) -> None:
     assert facts == other_facts and tensors.keys() == others.keys()
     for name, tensor in tensors.items():
         assert torch.equal(tensor, others[name]), f"{name} differs"
+
+
+def light(fit: AppearanceFit) -> torch.Tensor:
+    assert isinstance(fit.head, ReflectedHead) and isinstance(fit.head.light, LightMap)
+    return fit.head.light.log_light.detach()
 
 
 class TestQuality:
@@ -121,6 +128,43 @@ class TestSteps:
         positions = torch.stack([photo.camera.position for photo in fit.photos[1]])
         wanted = fit.head.near_centre(fit.splats, positions)
         assert torch.equal(fit.splats.columns["near_centre"], wanted) and bool(wanted.any())
+
+    def test_what_is_mirrored_alike_goes_from_matter_to_the_surroundings_once(self, scene: Scene):
+        still = replace(SHORT, densify=DensifyConfig(budget=264, every=10**6))
+        moved, kept = (fresh(scene, replace(still, unveil_at=at)) for at in (0.7, 1.0))
+        steps(moved, 13), steps(kept, 13)
+        assert_same(moved, kept)
+        before = self.pictures(steps(kept, 1))
+        matter, total = (after - b for after, b in zip(self.pictures(steps(moved, 1)), before, strict=True))
+        gained = (light(moved).exp() - light(kept).exp()).flatten()
+        assert float(gained.min()) > 0.05 and float(gained.std()) < 1e-4 * float(gained.mean()), "even"
+        assert float(matter.max()) < 1e-5 and float(matter.mean()) < -0.005, "only taken from matter"
+        assert float(total.abs().mean()) < 0.6 * float(matter.abs().mean()), "most of it is mirrored instead"
+        first = moved.adam.first["columns.diffuse"]
+        assert not bool(first.any()) and bool(kept.adam.first["columns.diffuse"].any()), (
+            "no way back by momentum"
+        )
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"light": "network"}, {"priors": NONE}, {"colour": "harmonics"}, {"unveil_at": 1.0}],
+        ids=str,
+    )
+    def test_matter_is_left_alone_where_nothing_keeps_light_from_the_surroundings(
+        self, scene: Scene, change: dict
+    ):
+        fits = [fresh(scene, replace(SHORT, **({"unveil_at": at} | change))) for at in (0.7, 1.0)]
+        assert_same(*(steps(fit, 15) for fit in fits))
+
+    @staticmethod
+    def pictures(fit: AppearanceFit) -> tuple[torch.Tensor, torch.Tensor]:
+        """Matter alone and everything, in linear light, of all training views."""
+        field = FeatureField(fit.splats.detach(), {"rgb": fit.head})
+        with torch.no_grad():
+            layers = [render(field, photo.camera, rasterizer=CPU).layers["rgb"] for photo in fit.photos[1]]
+        return tuple(
+            linear_from_srgb(torch.stack([layer[name] for layer in layers])) for name in ("indep", "total")
+        )  # type: ignore[return-value]
 
     @pytest.mark.parametrize(
         "change", [{"light": "network"}, {"near": 0}, {"near": 1}, {"priors": NONE}], ids=str
