@@ -8,6 +8,7 @@ BENCHMARKS = {
     "quality": "held-out PSNR, single-click segmentation, and removal of reflections against ground truth",
     "edits": "removal of reflections, object by object: fields, baked and ordinary splats against ground truth",
     "lift": "photos to a field without fitting: depth, novel views, features, clicks, time and memory, by geometry",
+    "clicks": "seconds from a click to its selection, the first and further ones, of 200,000 Gaussians",
     "raster": "speed of drawing, lifting and frozen geometry against torch and gsplat, as ratios, with a gate",
     "distill": "a backbone before and after splat and distil: probes on held-out scenes, ablations, clicks",
     "solvers": "features in closed form against gradient descent of the same model: seconds to the same loss",

@@ -55,6 +55,8 @@ class FitOptions:
     """The mirrored surroundings are as far as six learned planes; without, infinitely far."""
     near: Literal[0, 1, 2, 3] = 3
     """Degree of the reflections that every Gaussian has for itself; 0 leaves only those of far surroundings."""
+    unveil: bool = True
+    """Late in stage 1, what is mirrored alike from everywhere goes from matter to the surroundings."""
     no_priors: bool = False
     """Fit without beliefs about surfaces and reflections, to see what they are worth."""
     resume: bool = False
@@ -123,6 +125,7 @@ def run(options: FitOptions, console: Console) -> Summary:
         colour=options.colour,
         light=options.light,
         walls=options.walls,
+        unveil_at=AppearanceConfig.unveil_at if options.unveil else 1.0,
         near=options.near,
         priors=NONE if options.no_priors else PriorWeights(),
         seed=options.seed.seed,

@@ -16,7 +16,7 @@ from tiny_fields import part, views_of
 from tiny_lifting import CPU, REFERENCE, cameras_around, drawn_loss, half_masks, random_maps, scattered
 from tiny_truth import truth_field, truth_scene
 
-from benchmarks import memory, quality, scaling
+from benchmarks import clicks, memory, quality, scaling
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.raster.probe import summary
 from benchmarks.raster.report import gate, save_baseline, show
@@ -28,7 +28,7 @@ from benchmarks.solvers.race import Goal, Point, Run, first_step, race
 from benchmarks.solvers.report import show as show_race
 from benchmarks.solvers.report import verdicts
 from benchmarks.solvers.stochastic import Schedule, descend
-from featurefields.field import FeatureField
+from featurefields.field import FeatureField, render
 from featurefields.files.archive import write_archive
 from featurefields.lifting.least_squares import LeastSquaresConfig, solve
 from featurefields.raster import RasterConfig, Rasterizer, choose_rasterizer
@@ -297,3 +297,26 @@ class TestMemory:
         memory.show([memory.Peak(case, 300, 250, 200, 1.0, ("it is slow",))])
         told = capsys.readouterr().out
         assert "125 %" in told and "over" in told and "told: it is slow" in told
+
+
+def test_splitting_keeps_the_look():
+    field = truth_field()
+    camera = next(iter(field.about.cameras.values()))
+    many = clicks.split(field, 3 * len(field) - 1)
+    assert len(many) == 3 * len(field)
+    one, other = (render(f, camera, rasterizer=CPU).layers["rgb"]["total"] for f in (field, many))
+    assert float((one - other).abs().mean()) < 0.03 < float(one.mean())
+
+
+def test_the_first_and_further_clicks_are_timed_in_processes_of_their_own(tmp_path: Path, capsys):
+    field = truth_field()
+    folder = truth_scene(tmp_path / "scene", field)
+    write_archive(field, tmp_path / "field.safetensors")
+    command = ["--field", str(tmp_path / "field.safetensors"), "--data", str(folder), "--gaussians", "500"]
+    report = tmp_path / "clicks.json"
+    assert clicks.main([*command, "--tries", "1", "--json", str(report)]) in (0, 1)
+    (found,) = json.loads(report.read_text(encoding="utf-8"))
+    assert found["gaussians"] >= 500 and found["first"][0] > max(wall for wall, _ in found["warm"]) > 0
+    assert "first" in capsys.readouterr().out
+    with pytest.raises(RuntimeError, match="a try failed"):
+        clicks.main([*command[:2], "--data", str(tmp_path), "--tries", "1"])

@@ -50,6 +50,8 @@ class FieldModelConfig(ModelConfig):
     """What reflections mirror: one picture of the surroundings, or a small network."""
     walls: bool = True
     """The mirrored surroundings are as far as six learned planes; without, infinitely far."""
+    unveil: bool = True
+    """Late in stage 1, what is mirrored alike from everywhere goes from matter to the surroundings."""
     near: Literal[0, 1, 2, 3] = 3
     """Degree of the reflections that every Gaussian has for itself; 0 leaves only those of far surroundings."""
     features: str = "auto"

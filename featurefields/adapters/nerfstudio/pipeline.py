@@ -72,6 +72,7 @@ class FieldPipeline(VanillaPipeline):
                 colour=model.colour,
                 light=model.light,
                 walls=model.walls,
+                unveil_at=AppearanceConfig.unveil_at if model.unveil else 1.0,
                 near=model.near,
                 seed=model.seed,
                 densify=DensifyConfig(budget=model.splats),
