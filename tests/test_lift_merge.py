@@ -10,7 +10,7 @@ from featurefields.errors import FittingError
 from featurefields.evaluation.metrics import psnr
 from featurefields.field import FeatureField, render
 from featurefields.heads.harmonics import HarmonicsHead
-from featurefields.lifting.consistency import fused
+from featurefields.lifting.consistency import fused, looked_through
 from featurefields.lifting.cube import cell_direction, cell_of, cell_width
 from featurefields.lifting.feedforward import FeedForwardConfig, Lifted, lift_pictures
 from featurefields.lifting.geometry import ViewGeometry
@@ -91,6 +91,18 @@ def test_what_other_views_look_through_goes():
     # one view alone, of less confidence, contradicts nothing
     doubtful = replace(views[1], confidence=0.2 * views[1].confidence)
     assert bool(fused(floating, [doubtful]).valid[41:45, 21:25].all())
+
+
+def test_no_surface_stays_that_any_view_looks_through():
+    """Also views that nothing is matched with."""
+    alone = FeedForwardConfig(others=0)
+    kept, ghost = (len(lifted(change, alone).splats) for change in ({}, {1: 0.75}))
+    assert ghost < 0.85 * kept, "of four views' surfaces one is in the air"
+    views = seen()
+    points = views[0].camera.unproject(views[0].depth)[views[0].depth > 0]
+    towards = views[0].camera.position - points
+    floating = looked_through(points + 0.4 * towards, views)
+    assert float(floating.float().mean()) > 0.8 and float(looked_through(points, views).float().mean()) < 0.02
 
 
 def test_a_view_twice_is_kept_once():

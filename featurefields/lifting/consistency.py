@@ -81,6 +81,20 @@ def fused(own: SeenSurface, others: Sequence[SeenSurface]) -> Fused:
     return Fused(replace(own, depth=depth, colours=picture, confidence=sure), valid)
 
 
+@torch.no_grad()
+def looked_through(points: Float[Tensor, "n 3"], views: Sequence[SeenSurface]) -> Bool[Tensor, "n"]:
+    """Whether views look through a place with more confidence than views see a surface there."""
+    balance = torch.zeros_like(points[:, 0])
+    for view in views:
+        land = Landing.of(points, view.camera)
+        behind = land.pick(view.depth) - land.depth
+        tolerance, trust = land.pick(view.tolerance), land.pick(view.confidence)
+        compared = land.inside & (land.pick(view.depth) > 0)
+        balance += torch.where(compared & (behind.abs() <= tolerance), trust, 0.0)
+        balance -= torch.where(compared & (behind > THROUGH * tolerance), trust, 0.0)
+    return balance < 0
+
+
 def _rays(points: Float[Tensor, "n 3"], camera: Camera) -> Float[Tensor, "n 3"]:
     """Vectors through the points that go on by 1 along the camera's axis."""
     towards = points - camera.position

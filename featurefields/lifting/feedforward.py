@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from featurefields.errors import FittingError
-from featurefields.lifting.consistency import Fused, fused
+from featurefields.lifting.consistency import Fused, fused, looked_through
 from featurefields.lifting.geometry import PosedPicture, ViewGeometry
 from featurefields.lifting.merge import kept_pixels
 from featurefields.lifting.overlap import matching_views
@@ -26,8 +26,10 @@ from featurefields.splats import Splats, concatenate
 class FeedForwardConfig:
     """How views become one set of Gaussians."""
 
-    others: int = 8
+    others: int = 24
     """Other views that a view is checked against and merged with; time is linear in the views because of it."""
+    witnesses: int = 64
+    """Views, spread over all, that may not look through what is left after merging."""
     shell: bool = True
     """Pixels that no surface covers are shown on a far sphere."""
     covered: float = 0.5
@@ -80,9 +82,14 @@ def lift_pictures(
     others = [_others(index, pictures, seen, config.others) for index in range(len(seen))]
     views = [fused(view, [seen[other] for other in near]) for view, near in zip(seen, others, strict=True)]
     del seen
+    step = -(-len(views) // config.witnesses)
+    witnesses = [view.seen for view in views[::step]]
     parts = []
     for index, near in enumerate(others):
-        parts.append(pixel_gaussians(views[index].seen, kept_pixels(index, views, near), config.gaussians))
+        own, kept = views[index].seen, kept_pixels(index, views, near)
+        rows = torch.nonzero(kept, as_tuple=True)
+        kept[rows] = ~looked_through(own.camera.unproject(own.depth)[rows], witnesses)
+        parts.append(pixel_gaussians(own, kept, config.gaussians))
         on_view()
     splats = concatenate(parts)
     surfaces = len(splats)

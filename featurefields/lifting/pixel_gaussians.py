@@ -26,7 +26,7 @@ class GaussianConfig:
     """Standard deviation along the normal, in those of a pixel that looks at it straight."""
     steepest: float = 0.25
     """Cosine of the slant beyond which Gaussians are not stretched further."""
-    opacity: tuple[float, float] = (0.3, 0.98)
+    opacity: tuple[float, float] = (0.05, 0.98)
     """Opacity of a pixel without and with full confidence."""
 
 
