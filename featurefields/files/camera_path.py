@@ -97,7 +97,7 @@ def _transform(
         whole[:3] = matrix[:3]
         if not torch.allclose(whole[:3, :3] @ whole[:3, :3].T, torch.eye(3).double(), atol=1e-3):
             raise ValueError("not a rotation")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise FileFormatError(
             f"{path} holds no usable '{rows}' and '{factor}' ({' '.join(str(error).split())}); give the files that "
             "nerfstudio wrote"
@@ -120,7 +120,7 @@ class _Reader:
         self.fps = _number(document.get("fps", FPS), "fps", 0.1, 1000.0)
         size = document.get("size") or (document.get("render_width"), document.get("render_height"))
         if not isinstance(size, list | tuple) or len(size) != 2:
-            raise _UnusableError(f"gives {size} as 'size', which should be [width, height]")
+            raise _UnusableError(f"gives {_shown(size)} as 'size', which should be [width, height]")
         if size[0] is None or size[1] is None:
             size = like.size if like else SIZE
         self.size = (
@@ -191,8 +191,9 @@ def _document(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileFormatError(f"cannot read {path}: {error.strerror or error}; give a JSON file") from error
-    except ValueError as error:
-        raise FileFormatError(f"{path} is no JSON ({error}); save it again") from error
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise FileFormatError(f"{path} is no JSON ({reason}); save it again") from error
     if not isinstance(document, dict):
         raise FileFormatError(f"{path} holds no JSON object, but {type(document).__name__}; save it again")
     return document
@@ -207,6 +208,8 @@ def _listed(entries: object) -> list[Mapping[str, Any]]:
 
 
 def _view_of(name: object, views: Mapping[str, Camera]) -> Camera:
+    if not isinstance(name, str):
+        raise _UnusableError(f"gives {_shown(name)} as 'view', which should be a name")
     near = [each for each in views if name in (each, Path(each).name, Path(each).stem)]
     if name in views:
         near = [str(name)]
@@ -214,7 +217,7 @@ def _view_of(name: object, views: Mapping[str, Camera]) -> Camera:
         found = "several views are" if near else "no view is"
         some = ", ".join((near or list(views))[:5]) or "the field remembers none"
         raise UnknownNameError(
-            f"the camera path names a view '{name}', but {found} called so; there are: {some}"
+            f"the camera path names a view {_shown(name)}, but {found} called so; there are: {some}"
         )
     return views[near[0]]
 
@@ -223,8 +226,9 @@ def _pose(value: object) -> Float[Tensor, "4 4"]:
     """A rigid pose with OpenCV axes, from rows (or, as old nerfstudio keyframes, columns) with OpenGL axes."""
     try:
         numbers = torch.tensor(value, dtype=torch.float64).flatten()
-    except (TypeError, ValueError) as error:
-        raise _UnusableError(f"has a pose that is no matrix of numbers ({error})") from error
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise _UnusableError(f"has a pose that is no matrix of numbers ({reason})") from error
     if numbers.numel() not in (12, 16) or not numbers.isfinite().all():
         raise _UnusableError(f"has a pose of {numbers.numel()} numbers; it takes 12 or 16, all finite")
     rows = numbers.reshape(-1, 4)
@@ -262,11 +266,18 @@ def _view_angle(value: object) -> float:
 
 def _vector(value: object, name: str) -> Float[Tensor, "3"]:
     if not isinstance(value, list) or len(value) != 3:
-        raise _UnusableError(f"gives {value} as '{name}', which should be three numbers")
+        raise _UnusableError(f"gives {_shown(value)} as '{name}', which should be three numbers")
     return torch.tensor([_number(each, name, -1e9, 1e9) for each in value], dtype=torch.float64)
 
 
 def _number(value: object, name: str, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise _UnusableError(f"gives {value} as '{name}', which should be a number from {low:g} to {high:g}")
+        raise _UnusableError(
+            f"gives {_shown(value)} as '{name}', which should be a number from {low:g} to {high:g}"
+        )
     return float(value)
+
+
+def _shown(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."

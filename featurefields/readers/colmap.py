@@ -13,6 +13,8 @@ from featurefields.lens import Lens
 from featurefields.readers.capture import Capture, Points, Shot
 from featurefields.readers.colmap_tables import require_complete
 from featurefields.readers.detect import colmap_models
+from featurefields.readers.files import is_file
+from featurefields.readers.intrinsics import possible
 from featurefields.readers.points import finite_points
 from featurefields.readers.pose import rigid_pose
 
@@ -54,14 +56,14 @@ def read_colmap(path: Path, *, points: bool = True) -> Capture:
         (folder for folder in (path / "images", path / "colmap" / "images", path) if folder.is_dir()), path
     )
     shots, missing = [], []
-    for image in sorted(reconstruction.images.values(), key=lambda image: image.name):
+    for name, image in _named_images(reconstruction, model):
         if not image.has_pose:
             continue
-        photo = images / image.name
-        if photo.is_file():
+        photo = images / name
+        if is_file(photo):
             shots.append(_shot(path, photo, image, reconstruction.cameras[image.camera_id]))
         else:
-            missing.append(image.name)
+            missing.append(name)
     if not shots:
         example = f" (for example '{missing[0]}')" if missing else ""
         raise SceneError(
@@ -86,6 +88,17 @@ def _load(model: Path) -> pycolmap.Reconstruction:
         raise SceneError(f"COLMAP model {model} cannot be read ({reason}); export it again") from error
 
 
+def _named_images(reconstruction: pycolmap.Reconstruction, model: Path) -> list[tuple[str, pycolmap.Image]]:
+    """Images in the order of their names."""
+    try:
+        named = [(image.name, image) for image in reconstruction.images.values()]
+    except UnicodeDecodeError as error:
+        raise SceneError(
+            f"COLMAP model {model} has the name of a photo that is no UTF-8 ({error.reason}); export it again"
+        ) from error
+    return sorted(named, key=lambda entry: entry[0])
+
+
 def _shot(folder: Path, photo: Path, image: pycolmap.Image, camera: pycolmap.Camera) -> Shot:
     pose = image.cam_from_world
     matrix = (pose() if callable(pose) else pose).matrix()
@@ -99,7 +112,7 @@ def _shot(folder: Path, photo: Path, image: pycolmap.Image, camera: pycolmap.Cam
         path=photo,
         lens=lens_of_camera(camera),
         capture_from_camera=capture_from_camera,
-        mask=mask if mask.is_file() else None,
+        mask=mask if is_file(mask) else None,
     )
 
 
@@ -119,7 +132,9 @@ def lens_of_camera(camera: pycolmap.Camera) -> Lens:
         raise SceneError(
             f"COLMAP camera {camera.camera_id} has unusable parameters {values}; run the mapper again"
         )
-    return Lens(model, (camera.width, camera.height), (focal[0], focal[1]), (rest[0], rest[1]), rest[2:])
+    size = (camera.width, camera.height)
+    lens = Lens(model, size, (focal[0], focal[1]), (rest[0], rest[1]), rest[2:])
+    return possible(lens, f"COLMAP camera {camera.camera_id}")
 
 
 def _points(reconstruction: pycolmap.Reconstruction) -> Points | None:

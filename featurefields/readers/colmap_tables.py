@@ -19,6 +19,7 @@ _COUNT = struct.Struct("<Q")
 def require_complete(model: Path) -> None:
     """Raise `SceneError` when a binary table of the model ends before its last record does."""
     walkers = {"cameras": _after_camera, "images": _after_image, "points3D": _after_point}
+    walkers |= {"rigs": _after_rig, "frames": _after_frame}
     for file in sorted(model.glob("*.bin")):
         if not _is_complete(file, walkers.get(file.stem)):
             raise SceneError(f"COLMAP table {file} is cut off; copy it again or export the model anew")
@@ -62,3 +63,18 @@ def _after_image(table: mmap.mmap, offset: int) -> int:
 def _after_point(table: mmap.mmap, offset: int) -> int:
     (observations,) = _COUNT.unpack_from(table, offset + 43)
     return offset + 51 + 8 * observations
+
+
+def _after_rig(table: mmap.mmap, offset: int) -> int:
+    """A rig: its number, how many sensors it has, and of all but the first one whether it has a pose."""
+    (sensors,) = struct.unpack_from("<I", table, offset + 4)
+    offset += 16 if sensors else 8
+    for _ in range(sensors - 1):
+        (posed,) = struct.unpack_from("<B", table, offset + 8)
+        offset += 9 + 56 * (posed != 0)
+    return offset
+
+
+def _after_frame(table: mmap.mmap, offset: int) -> int:
+    (images,) = struct.unpack_from("<I", table, offset + 64)
+    return offset + 68 + 16 * images

@@ -8,14 +8,24 @@ from featurefields.readers.record import Record
 PHOTO_ENDINGS = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG", ".webp", ".tif", ".tiff")
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a file; there is none under a name that the system does not take (too long, say)."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def find_photo(folder: Path, name: str) -> Path | None:
     """The photo called `name` (with or without its ending, either slash) seen from `folder`, or None."""
     plain = name.replace("\\", "/")
     path = folder / plain
-    if path.is_file():
+    if is_file(path):
         return path
+    if not path.name:  # nothing but dots and slashes: a folder
+        return None
     candidates = (path.with_name(path.name + ending) for ending in PHOTO_ENDINGS)
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
+    return next((candidate for candidate in candidates if is_file(candidate)), None)
 
 
 def shown_name(folder: Path, photo: Path) -> str:
@@ -39,7 +49,7 @@ class Companions:
         if name is None:
             return None
         path = self.folder / name.replace("\\", "/")
-        if path.is_file():
+        if is_file(path):
             return path
         self.absent[key] = self.absent.get(key, 0) + 1
         return None

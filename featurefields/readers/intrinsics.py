@@ -19,6 +19,11 @@ MODELS = {
     "RADIAL_FISHEYE": "fisheye",
     "OPENCV_FISHEYE": "fisheye",
 }
+FOCAL_RANGE_PX = (1e-3, 1e9)
+"""No camera has a focal length outside it."""
+LARGEST = 1e6
+"""No principal point (in pixels) and no distortion coefficient is larger."""
+
 COEFFICIENTS = {
     "opencv": ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"),
     "fisheye": ("k1", "k2", "k3", "k4"),
@@ -53,7 +58,28 @@ def lens_of(frame: Record, photo: Path) -> Lens:
     values = tuple(frame.number(key) or 0.0 for key in COEFFICIENTS[model])
     if model == "opencv" and not any(values):
         model, values = "pinhole", ()
-    return Lens(model, (width, height), (focal_x or either, focal_y or either), centre, values)
+    lens = Lens(model, (width, height), (focal_x or either, focal_y or either), centre, values)
+    return possible(lens, frame.where)
+
+
+def possible(lens: Lens, where: str) -> Lens:
+    """The lens itself; `where` begins the message.
+
+    Raises:
+        SceneError: without pixels, or with a focal length, centre or distortion that no camera has.
+    """
+    if min(lens.size) < 1:
+        raise SceneError(f"{where}: the size is {lens.size[0]}x{lens.size[1]} pixels; correct it")
+    low, high = FOCAL_RANGE_PX
+    if not all(low <= focal <= high for focal in lens.focal_px):
+        x, y = lens.focal_px
+        raise SceneError(f"{where}: the focal length is {x:g}, {y:g} pixels, which no camera has; correct it")
+    for value in (*lens.centre_px, *lens.distortion):
+        if not abs(value) <= LARGEST:
+            raise SceneError(
+                f"{where}: a principal point or distortion of {value:g} fits no camera; correct it"
+            )
+    return lens
 
 
 def _size(frame: Record, photo: Path) -> tuple[int, int]:

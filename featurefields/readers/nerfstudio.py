@@ -11,7 +11,7 @@ import numpy as np
 
 from featurefields.errors import SceneError
 from featurefields.readers.capture import Capture, Points, Shot
-from featurefields.readers.files import Companions, find_photo, shown_name
+from featurefields.readers.files import Companions, find_photo, is_file, shown_name
 from featurefields.readers.intrinsics import lens_of
 from featurefields.readers.points import finite_points, read_points
 from featurefields.readers.pose import rigid_pose
@@ -99,7 +99,7 @@ def _points(document: Record, folder: Path) -> tuple[Points | None, list[str]]:
     scale, name = _number(document, "applied_scale", 1.0), document.text("ply_file_path")
     if name is not None:
         path = folder / name.replace("\\", "/")
-        if not path.is_file():
+        if not is_file(path):
             return None, [f"ply_file_path '{name}' does not exist; there are no seed points"]
         seeds = read_points(path)
         return Points(seeds.positions * scale, seeds.colours), []

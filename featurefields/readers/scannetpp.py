@@ -13,7 +13,7 @@ from pathlib import Path
 
 from featurefields.errors import SceneError
 from featurefields.readers.capture import Capture, Points, Shot
-from featurefields.readers.files import find_photo
+from featurefields.readers.files import find_photo, is_file
 from featurefields.readers.intrinsics import lens_of
 from featurefields.readers.nerfstudio import refuse_repeated
 from featurefields.readers.pose import rigid_pose
@@ -108,7 +108,7 @@ def _shot(frame: Record, folder: Path, layout: _Layout, photo: Path, split: str)
         lens=lens_of(frame, photo),
         capture_from_camera=rigid_pose(frame.values.get("transform_matrix"), frame.where, opengl=True),
         split="test" if split == "test" else "train",
-        mask=mask_file if mask_file.is_file() else None,
+        mask=mask_file if is_file(mask_file) else None,
         depth=depth if depth.is_file() else None,
         depth_unit=DEPTH_UNIT,
     )
