@@ -1,6 +1,7 @@
 # make demo    fit, click, edit and export the bundled scene into outputs/demo
 # make test    every test on the backends of FF_BACKENDS (default: reference,cpu)
 # make check   formatting, lint, types
+# make docs    the documentation, into outputs/docs; a warning is an error
 # make bench   the benchmark suite
 # make clean   removes what building and testing left behind (not .venv, not outputs)
 #
@@ -15,7 +16,7 @@ SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_inf
 PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12,$(shell $(name) -c '$(SUITABLE)' 2>/dev/null && echo $(name))))
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check bench clean
+.PHONY: demo test check docs bench clean
 
 demo: $(VENV)/.core
 	$(BIN)/ff demo --output outputs/demo --overwrite
@@ -27,6 +28,9 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m sphinx -W --keep-going -b html docs outputs/docs
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks

@@ -203,6 +203,25 @@ WEIGHTS = {
     "facebook/dinov2-with-registers-base": ("--features dinov2-base", "Apache-2.0"),
 }
 """Hub id → the option that uses it, and its licence."""
+FAMILIES = (
+    ("DINOv2, with registers or without", "Apache-2.0", ""),
+    (
+        "DINOv3",
+        "DINOv3 License of its authors",
+        "gated: agree to it on the model's page and log in to the hub",
+    ),
+    ("ViT (google), DeiT", "Apache-2.0", ""),
+    ("CLIP (OpenAI)", "MIT", "its model card advises against deployed use without testing"),
+    ("SigLIP, SigLIP 2", "Apache-2.0", ""),
+    ("ConvNeXt, ResNet", "Apache-2.0", ""),
+    (
+        "Depth Anything V2",
+        "Small: Apache-2.0; Base and Large: CC-BY-NC-4.0",
+        "the larger ones not for commercial use",
+    ),
+    ("DPT (Intel)", "Apache-2.0", ""),
+)
+"""Kinds of models that `transformers:HUB_ID` takes: name, licence of the published weights, what to know."""
 
 
 def weights() -> list[Finding]:
