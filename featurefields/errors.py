@@ -4,9 +4,18 @@ Every error a user can cause is a `FeatureFieldsError`. Its message is one line 
 what was found and what to do; the command line prints it and exits with code 1.
 """
 
+import re
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""What ends a line, moves a terminal's cursor, or cannot be written: names in foreign files may hold it."""
+
 
 class FeatureFieldsError(Exception):
     """Root of all errors raised on purpose."""
+
+    def __str__(self) -> str:
+        """The message on one line, whatever was quoted from a file."""
+        return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], super().__str__())
 
 
 class SceneError(FeatureFieldsError):

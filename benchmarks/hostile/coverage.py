@@ -1,0 +1,46 @@
+"""`python -m benchmarks.hostile.coverage READER [CORPUS] [-max_total_time=60 …]`: fuzzing led by coverage, with atheris.
+
+atheris is no dependency of ours: install it where this runs (`pip install atheris`). Options with one dash are
+libFuzzer's. A finding is written to crash-… in the folder where this runs, as libFuzzer does.
+"""
+
+import atexit
+import sys
+import tempfile
+from pathlib import Path
+
+
+def main(arguments: list[str]) -> None:
+    import atheris
+
+    with atheris.instrument_imports(include=["featurefields", "featurefields_cli", "benchmarks"]):
+        from benchmarks.hostile.command import verdict_of
+        from benchmarks.hostile.formats import FORMATS
+    name, *rest = arguments or [""]
+    if name not in FORMATS:
+        raise SystemExit(f"readers: {', '.join(FORMATS)}")
+    scratch = tempfile.TemporaryDirectory()
+    atexit.register(scratch.cleanup)
+    folder, form = Path(scratch.name) / "files", FORMATS[name]
+    folder.mkdir()
+    form.prepare(folder)
+    victim = folder / form.victim
+    seeds = Path(scratch.name) / "seeds"
+    seeds.mkdir()
+    (seeds / "valid").write_bytes(victim.read_bytes())
+
+    def once(content: bytes) -> None:
+        victim.write_bytes(content)
+        verdict, line = verdict_of(name, folder)
+        if verdict == "failed":
+            raise AssertionError(line)
+
+    # the first folder grows, the others are only read
+    folders = [each for each in rest if not each.startswith("-")] or [str(seeds)]
+    options = [each for each in rest if each.startswith("-")]
+    atheris.Setup([sys.argv[0], *options, *dict.fromkeys((*folders, str(seeds)))], once)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
