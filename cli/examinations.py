@@ -169,6 +169,7 @@ EXTRAS = {
         "ns-train disentangled-features",
         "it pins much: an environment of its own is a good idea",
     ),
+    "ray": ("batch", "many machines: ff batch --engine ray", "ff batch runs locally without"),
 }
 """Package → the extra that brings it, what it is for, what to know."""
 PROGRAMS = {

@@ -45,6 +45,8 @@ COMMANDS = {
     "masks": (".masks", "draw selections as masks of the photos: PNG and COCO JSON"),
     "labels": (".labels", "number a .ply's splats by object; give an edited .ply its numbers back"),
     "export": (".export", "write a field, or a part of it, as splats, points or a mesh"),
+    "extract": (".extract", "features of all photos into the cache"),
+    "batch": (".batch", "fit, lift, probe or extract many scenes, here or on a Ray cluster"),
     "plan": (".plan", "minutes, memory and disk of a fit, before it is run"),
     "doctor": (".doctor", "what works on this machine, what does not, and what to do about it"),
     "info": (".info", "say what a field, .ply, selection or folder of photos holds"),
