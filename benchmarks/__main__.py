@@ -14,6 +14,7 @@ BENCHMARKS = {
     "solvers": "features in closed form against gradient descent of the same model: seconds to the same loss",
     "plan": "what `ff plan` foretells against what `ff fit` takes: minutes, memory, disk",
     "memory": "peak memory of lifting features against its budget, for every solver",
+    "faults": "commands killed at random moments: what is on disk is whole, and the next run ends well",
     "hostile": "every reader of files against damaged ones: a value or one line, no hang, no memory asked for",
     "viewer": "the viewer in a real browser: seconds to pictures and selections, hurry, hours of use",
     "scaling": "time and memory of the CPU rasterizer against Gaussians, pixels, channels and threads, with plots",

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.hostile.coverage READER [CORPUS] [-max_total_time=60 …]`: fuzzing led by coverage, with atheris.
+"""`python -m benchmarks.hostile.coverage READER [CORPUS] [-max_total_time=60 …]`: fuzzing led by coverage (atheris).
 
 atheris is no dependency of ours: install it where this runs (`pip install atheris`). Options with one dash are
 libFuzzer's. A finding is written to crash-… in the folder where this runs, as libFuzzer does.
@@ -11,22 +11,25 @@ from pathlib import Path
 
 
 def main(arguments: list[str]) -> None:
-    import atheris
+    import atheris  # pyright: ignore[reportMissingImports]
 
-    with atheris.instrument_imports(include=["featurefields", "featurefields_cli", "benchmarks"]):
-        from benchmarks.hostile.command import verdict_of
-        from benchmarks.hostile.formats import FORMATS
-    name, *rest = arguments or [""]
-    if name not in FORMATS:
-        raise SystemExit(f"readers: {', '.join(FORMATS)}")
     scratch = tempfile.TemporaryDirectory()
     atexit.register(scratch.cleanup)
-    folder, form = Path(scratch.name) / "files", FORMATS[name]
+    folder, seeds = Path(scratch.name) / "files", Path(scratch.name) / "seeds"
     folder.mkdir()
-    form.prepare(folder)
-    victim = folder / form.victim
-    seeds = Path(scratch.name) / "seeds"
     seeds.mkdir()
+    name, *rest = arguments or [""]
+    watched = ["featurefields", "featurefields_cli", "benchmarks"]
+    with atheris.instrument_imports(include=watched):  # pyright: ignore[reportAttributeAccessIssue]
+        from benchmarks.hostile.command import verdict_of
+        from benchmarks.hostile.formats import FORMATS
+
+        if name not in FORMATS:
+            raise SystemExit(f"readers: {', '.join(FORMATS)}")
+        form = FORMATS[name]
+        form.prepare(folder)
+        form.read(folder)  # all that is imported on use is imported here
+    victim = folder / form.victim
     (seeds / "valid").write_bytes(victim.read_bytes())
 
     def once(content: bytes) -> None:
