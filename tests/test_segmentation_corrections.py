@@ -69,6 +69,11 @@ def test_a_missing_part_brings_the_whole() -> None:
     assert after({BODY}, (HANDLE, True)) == {BODY, SHADE, HANDLE}
 
 
+def test_a_part_that_never_lasts_comes_as_far_as_it_is_no_larger_than_the_selection() -> None:
+    assert after({BODY, SHADE, HANDLE}, (OTHER, True), first=TABLE) == {BODY, SHADE, HANDLE, OTHER}
+    assert after({HANDLE}, (TABLE, True), first=HANDLE) == {HANDLE}
+
+
 def test_a_click_on_what_is_selected_changes_nothing() -> None:
     assert after({BODY, SHADE}, (SHADE, True)) == {BODY, SHADE}
     assert after({BODY, SHADE}, (TABLE, False)) == {BODY, SHADE}

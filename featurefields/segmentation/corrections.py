@@ -3,8 +3,8 @@
 Letters: r smallest regions.
 
 Whoever clicks again has seen the selection, so a correction is local. A part that is missing brings the whole to which
-it and the first prompt belong, unless that is far larger; else what it is a lasting part of. A part too much takes away
-in the same way; where it is the larger side of the merge with what was meant, and that is a lasting selection of its
+it and the first prompt belong, unless that is far larger; else what it is a lasting part of; else as much around it as is
+no larger than the selection. A part too much takes away in the same way, but for the last; where it is the larger side of the merge with what was meant, and that is a lasting selection of its
 own, everything on its side goes. Of a spot at a border one knows nothing more than what it shows: only the Gaussians
 that were clicked change, and a region if it is no more than a spot itself.
 """
@@ -98,6 +98,8 @@ def _bring(
             chosen[slice(*hierarchy.spans[whole])] = True
             return
     part = _part(hierarchy, chain, now)
+    if part is None:  # something is missing here: as much as is no larger than what there is
+        part = next((node for node in reversed(chain) if hierarchy.tree.size[node] <= now), None)
     if part is not None:
         chosen[slice(*hierarchy.spans[part])] = True
 
