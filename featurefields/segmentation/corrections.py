@@ -3,11 +3,11 @@
 Letters: r smallest regions.
 
 Whoever clicks again has seen the selection, so a correction is local. A part that is missing brings the whole to which
-it and the first prompt belong, unless that is far larger; else what it is a lasting part of; else as much around it as is
-no larger than the selection. A part too much takes away in the same way, but for the last; where it is the larger side
-of the merge with what was meant, and that is a lasting selection of its own, everything on its side goes. Of a spot at a
-border one knows nothing more than what it shows: only the Gaussians that were clicked change, and a region if
-it is no more than a spot itself.
+it and the first prompt belong, unless that is far larger; else what it is a lasting part of; else as much around it as
+is no larger than the selection. A part too much takes away in the same way, but for the last; where it is the larger
+side of the merge with what was meant, and that is a lasting selection of its own, everything on its side goes. Of a
+spot at a border one knows nothing more than what it shows: only the Gaussians that were clicked change, and a region
+if it is no more than a spot itself.
 """
 
 from collections.abc import Callable, Sequence

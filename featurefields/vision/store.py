@@ -51,7 +51,11 @@ class FeatureStore:
                 raise ValueError("its checksum does not fit")
         except FileNotFoundError:
             return None
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+        except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+            if (
+                not path.exists()
+            ):  # another process made room after the header was read; torch says RuntimeError
+                return None
             log.warning("feature map %s in the cache is damaged (%s); computing it again", path, error)
             self._remove(key)
             return None
