@@ -2,8 +2,8 @@
 
 A fitted field is brought to the number of Gaussians asked for by splitting each into several of the same look. Every
 try is a process of its own, so that the first click finds nothing that was calculated before; code that is compiled on
-first use is compiled by an earlier try. Clicks are those of the scene's `clicks.json`, each alone, in one session over the
-loaded field.
+first use is compiled by an earlier try. Clicks are those of the scene's `clicks.json`, each alone, in one session over
+the loaded field.
 """
 
 import argparse
