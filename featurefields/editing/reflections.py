@@ -32,7 +32,7 @@ from featurefields.heads.reflected import (
     diffuse_from_logit,
     logit_from_diffuse,
 )
-from featurefields.heads.veil import VISIBLE, Veil, veil
+from featurefields.heads.veil import VISIBLE, veil
 from featurefields.maths.colour import linear_from_srgb
 from featurefields.splats import Splats
 
@@ -225,9 +225,8 @@ def _unveiled(
     head: ReflectedHead, field: FeatureField, mask: Bool[Tensor, "n"], strength: float
 ) -> FeatureField:
     """Matter without the even part of reflections."""
-    found = veil(head, field.splats, list(field.about.cameras.values()))
-    part = Veil(found.strength, found.on_matter[mask])
-    return changed_rows(field, mask, lambda rows: {"diffuse": part.taken_off(rows["diffuse"], strength)})
+    found = veil(head, field.splats, list(field.about.cameras.values()), mask)
+    return changed_rows(field, mask, lambda rows: {"diffuse": found.taken_off(rows["diffuse"], strength)})
 
 
 def _with_base_colour(

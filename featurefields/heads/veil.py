@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -50,13 +50,13 @@ class Veil:
 
     Attributes:
         strength: linear light of surroundings, the same from everywhere, that the head lacks and matter has.
-        on_matter: linear light on every Gaussian's matter that is reflected, the mean over the cameras; not negative.
+        on_matter: linear light on the Gaussians' matter that is reflected, the mean over the cameras; not negative.
     """
 
     strength: float
-    on_matter: Float[Tensor, "n 3"]
+    on_matter: Float[Tensor, "m 3"]
 
-    def taken_off(self, logits: Float[Tensor, "n 3"], share: float = 1.0) -> Float[Tensor, "n 3"]:
+    def taken_off(self, logits: Float[Tensor, "m 3"], share: float = 1.0) -> Float[Tensor, "m 3"]:
         """The column "diffuse" without `share` (0..1) of it; where it cannot be seen nothing changes."""
         taken = share * self.on_matter
         matter = logit_from_diffuse((diffuse_from_logit(logits) - taken).clamp(min=0))
@@ -64,16 +64,22 @@ class Veil:
 
 
 @torch.no_grad()
-def veil(head: ReflectedHead, splats: Splats, cameras: Sequence[Camera]) -> Veil:
-    """The veil on all Gaussians; without cameras as if every one were seen at the same angle."""
+def veil(
+    head: ReflectedHead,
+    splats: Splats,
+    cameras: Sequence[Camera],
+    mask: Bool[Tensor, "n"] | None = None,
+) -> Veil:
+    """The veil on all Gaussians, or the masked ones; without cameras as if every one were seen at the same angle."""
+    rows = torch.arange(len(splats), device=splats.means.device) if mask is None else mask.nonzero()[:, 0]
     weight = splats.footprints.clamp(min=1e-12)[:, None]
     mirrored = weight * _mirrored_share(splats, cameras)
     strength = _strength(head, splats, weight, mirrored)
-    if strength == 0:
-        return Veil(0.0, torch.zeros_like(splats.means))
+    if strength == 0 or len(rows) == 0:
+        return Veil(strength, torch.zeros_like(splats.means[rows]))
     parts = []
-    for rows in torch.arange(len(splats), device=splats.means.device).split(BATCH):
-        around = _around(splats, rows)
+    for batch in rows.split(BATCH):
+        around = _around(splats, batch)
         share = mirrored[around].sum(1) / weight[around].sum(1)
         parts.append(strength * share * (share.mean(-1, keepdim=True) / MIRRORING).clamp(max=1))
     return Veil(strength, torch.cat(parts))

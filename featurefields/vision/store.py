@@ -52,9 +52,8 @@ class FeatureStore:
         except FileNotFoundError:
             return None
         except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-            if (
-                not path.exists()
-            ):  # another process made room after the header was read; torch says RuntimeError
+            # another process may have made room after the header was read, which torch tells as a RuntimeError
+            if not path.exists():
                 return None
             log.warning("feature map %s in the cache is damaged (%s); computing it again", path, error)
             self._remove(key)
