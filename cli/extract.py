@@ -10,7 +10,7 @@ from featurefields.errors import FittingError
 
 from .console import Console, Summary
 from .features import find_extractor
-from .inputs import existing
+from .inputs import check_downscale, existing
 from .options import ComputeOptions, Decimal, OptionalPath, ReportOptions
 
 
@@ -42,10 +42,7 @@ def run(options: ExtractOptions, console: Console) -> Summary:
     from .fit import suitable_downscale
 
     existing(options.data)
-    if options.downscale is not None and options.downscale <= 0:
-        raise FittingError(
-            f"--downscale must be positive, got {options.downscale}; leave it out for the default"
-        )
+    check_downscale(options.downscale)
     device = options.compute.torch_device()
     extractor = find_extractor(options.features, device, console)
     if extractor is None:

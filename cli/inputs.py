@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featurefields.errors import FileFormatError
+from featurefields.errors import FileFormatError, FittingError
 
 if TYPE_CHECKING:
     from featurefields.field import FeatureField
@@ -18,6 +18,12 @@ def existing(path: Path) -> Path:
     if not path.exists():
         raise FileFormatError(f"{path} does not exist; give a file or folder that does")
     return path
+
+
+def check_downscale(downscale: float | None) -> None:
+    """Raise `FittingError` when photos cannot be reduced by the factor that was given."""
+    if downscale is not None and downscale <= 0:
+        raise FittingError(f"--downscale must be positive, got {downscale}; leave it out for the default")
 
 
 def load_field(path: Path) -> "FeatureField":

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from featurefields.errors import FittingError
-
 from .console import Console, Summary
 from .features import FeatureOptions, find_extractor, lift_features
-from .inputs import FIELD_FILE, existing
+from .inputs import FIELD_FILE, check_downscale, existing
 from .lifted_views import context_scene
 from .options import ComputeOptions, Decimal, OptionalName, Output, ReportOptions, SeedOptions, WriteOptions
 
@@ -67,10 +65,7 @@ def run(options: LiftOptions, console: Console) -> Summary:
     from featurefields.readers import read_scene
 
     existing(options.data)
-    if options.downscale is not None and options.downscale <= 0:
-        raise FittingError(
-            f"--downscale must be positive, got {options.downscale}; leave it out for the default"
-        )
+    check_downscale(options.downscale)
     folder = options.output
     if folder == Path("outputs"):
         source = options.data.resolve()
