@@ -2,6 +2,7 @@
 
 FF_BACKENDS names the rasterizer backends that must run (default "reference,cpu"; also "gsplat"): one that is
 named and cannot load fails its tests. FF_DATA is a folder of further scenes (default ../shared/data).
+Property tests draw the same examples in every run; FF_EXAMPLES=random draws others, to look for what is still unknown.
 """
 
 import os
@@ -14,6 +15,7 @@ os.environ.setdefault(
 
 import pytest
 import torch
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +36,9 @@ def _checkable_modules() -> list[str]:
 install_import_hook(_checkable_modules(), "beartype.beartype")
 from featurefields.memory import keep_freed_memory  # noqa: E402 (after the hook)
 
+settings.register_profile("same", derandomize=True)
+settings.register_profile("random", derandomize=False)
+settings.load_profile(os.environ.get("FF_EXAMPLES", "same"))
 keep_freed_memory()
 torch.set_num_threads(2)
 

@@ -32,6 +32,7 @@ def prepared(request: pytest.FixtureRequest) -> Iterator[tuple[str, Path, bytes]
     with tempfile.TemporaryDirectory() as scratch:
         folder, form = Path(scratch), FORMATS[request.param]
         form.prepare(folder)
+        verdict_of(request.param, folder)  # what is imported on the way is no memory of the file's
         yield request.param, folder, (folder / form.victim).read_bytes()
 
 

@@ -22,6 +22,7 @@ from featurefields.editing.edits import Edit
 from featurefields.editing.history import Edited, History, Step, step_of
 from featurefields.editing.records import Record, check_keys, edit_of, edit_record, unpacked_rows
 from featurefields.errors import FileFormatError, PromptError
+from featurefields.foreign_json import parsed
 from featurefields.json_tensors import packed
 from featurefields.raster import Rasterizer
 
@@ -137,12 +138,11 @@ def read_script(path: str | Path) -> Script:
     """
     path = Path(path)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parsed(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileFormatError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise FileFormatError(f"{path} is no list of edits: it is not JSON ({reason})") from error
+    except ValueError as error:
+        raise FileFormatError(f"{path} is no list of edits: it is not JSON ({error})") from error
     try:
         return script_of(record)
     except FileFormatError as error:

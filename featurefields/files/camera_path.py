@@ -16,7 +16,6 @@ or `fov`, `default_transition_sec` (2), `closed` or `is_cycle`, `up`. Whatever i
 views a picture has 640 x 480 pixels and 50 degrees.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from torch import Tensor
 
 from featurefields.camera import Camera
 from featurefields.errors import FileFormatError, UnknownNameError
+from featurefields.foreign_json import parsed
 from featurefields.maths.similarity import Similarity
 from featurefields.visualization.paths import interpolate_at, looking, mean_up
 
@@ -188,12 +188,11 @@ class _Reader:
 
 def _document(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parsed(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileFormatError(f"cannot read {path}: {error.strerror or error}; give a JSON file") from error
-    except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise FileFormatError(f"{path} is no JSON ({reason}); save it again") from error
+    except ValueError as error:
+        raise FileFormatError(f"{path} is no JSON ({error}); save it again") from error
     if not isinstance(document, dict):
         raise FileFormatError(f"{path} holds no JSON object, but {type(document).__name__}; save it again")
     return document

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from featurefields.atomic import atomic_path, refuse_existing
 from featurefields.errors import FileFormatError, WriteError
+from featurefields.foreign_json import parsed
 
 SCHEMA = 1
 """Version of the layout written by this code; files with a higher one are refused."""
@@ -166,8 +167,8 @@ def _header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
             f"{path} is a safetensors file, but not of featurefields: it has no header; pass a file of ours"
         )
     try:
-        header = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        header = parsed(text)
+    except ValueError as error:
         raise FileFormatError(
             f"{path} is damaged: its header is not JSON ({error}); write it again"
         ) from error

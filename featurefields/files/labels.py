@@ -24,6 +24,7 @@ from featurefields.errors import FileFormatError, WriteError
 from featurefields.field import FeatureField
 from featurefields.files.container import reporting_damage
 from featurefields.files.ply import EXTRA, read_ply, write_ply
+from featurefields.foreign_json import parsed
 from featurefields.splats import Splats
 
 SCHEMA = 1
@@ -170,10 +171,10 @@ def _version() -> str:
 def _described(path: Path) -> tuple[dict[int, Label], str]:
     """What a JSON file says about the objects, and the fingerprint of their field."""
     try:
-        document = json.loads(path.read_bytes())
+        document = parsed(path.read_bytes())
     except OSError as error:
         raise FileFormatError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise FileFormatError(f"{path} is damaged: it is not JSON ({error}); write it again") from error
     with reporting_damage(path, "what it says about labels"):
         if document["kind"] != "labels" or type(document["schema"]) is not int:

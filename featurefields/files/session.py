@@ -7,6 +7,7 @@ from typing import Any
 
 from featurefields.atomic import write_bytes
 from featurefields.errors import FileFormatError
+from featurefields.foreign_json import parsed
 
 
 def write_session(record: Mapping[str, Any], path: str | Path, *, overwrite: bool = False) -> Path:
@@ -22,13 +23,12 @@ def read_session(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parsed(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FileFormatError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
+    except ValueError as error:
         raise FileFormatError(
-            f"{path} is no session: it is not JSON ({reason}); give a session's file"
+            f"{path} is no session: it is not JSON ({error}); give a session's file"
         ) from error
     if not isinstance(record, dict):
         raise FileFormatError(f"{path} is no session: it is not a JSON object; give a session's file")

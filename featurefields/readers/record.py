@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from featurefields.errors import SceneError
+from featurefields.foreign_json import parsed
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,11 @@ def read_records(path: Path) -> list[Record]:
 
 def _read_json(path: Path) -> object:
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return parsed(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SceneError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise SceneError(f"{path} is not valid JSON ({reason}); write it again or restore a copy") from error
+    except ValueError as error:
+        raise SceneError(f"{path} is not valid JSON ({error}); write it again or restore a copy") from error
 
 
 def _shown(value: object) -> str:

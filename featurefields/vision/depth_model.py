@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from featurefields.errors import FileFormatError, UnavailableError
+from featurefields.foreign_json import parsed
 from featurefields.vision.hub import weights_folder
 from featurefields.vision.transformers_backbone import one_line, picture_statistics, quiet_transformers
 
@@ -99,11 +100,9 @@ def load_depth_model(name: str, *, device: torch.device | str = "cpu") -> DepthM
 
 def _seen_size(folder: Path, config: Any) -> tuple[int, int]:
     """Shorter side and multiple that the network's picture settings name, or usual ones."""
-    import json
-
     path = folder / "preprocessor_config.json"
     try:
-        settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        settings = parsed(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError as error:
         raise FileFormatError(f"{path} is no JSON ({one_line(error)}); restore the file") from error
     size = settings.get("size") or {}

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from featurefields.errors import FileFormatError, UnavailableError
+from featurefields.foreign_json import parsed
 from featurefields.vision.convolutional_backbone import ConvolutionalBackbone
 from featurefields.vision.fingerprints import IMAGENET_MEAN, IMAGENET_STD, is_pooled, weights_digest
 from featurefields.vision.hub import weights_folder
@@ -166,7 +167,7 @@ def picture_statistics(folder: Path) -> tuple[tuple[float, float, float], tuple[
         if not path.is_file():
             continue
         try:
-            settings = json.loads(path.read_text(encoding="utf-8"))
+            settings = parsed(path.read_text(encoding="utf-8"))
             settings = settings.get("image_processor", settings)
             if settings.get("do_normalize", True) is False:
                 return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)

@@ -1,6 +1,5 @@
 """nerfstudio's own data parsers, for folders in which photos are missing."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ from nerfstudio.data.dataparsers.colmap_dataparser import ColmapDataParser, Colm
 from nerfstudio.data.dataparsers.nerfstudio_dataparser import Nerfstudio, NerfstudioDataParserConfig
 
 from featurefields.errors import SceneError
+from featurefields.foreign_json import parsed
 
 
 class PatientNerfstudio(Nerfstudio):
@@ -46,7 +46,7 @@ def listed_photos(data: Path) -> tuple[Path, list[Path]]:
     """
     path = data if data.suffix == ".json" else data / "transforms.json"
     try:
-        frames = json.loads(path.read_text(encoding="utf-8"))["frames"]
+        frames = parsed(path.read_text(encoding="utf-8"))["frames"]
         return path.parent, [Path(frame["file_path"]) for frame in frames]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SceneError(
