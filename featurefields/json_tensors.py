@@ -27,8 +27,8 @@ def unpacked(record: Any, dtype: torch.dtype) -> Tensor:
         ValueError: it is not what `packed` writes. Also what reading foreign JSON raises (KeyError, TypeError).
     """
     # scripts of before 2026-11-29 hold rows alone, and call their number "of"
-    shape = [int(length) for length in (record["shape"] if "of" not in record else [record["of"]])]
-    if min(shape, default=0) < 0 or len(shape) > 2:
+    shape = list(record["shape"] if "of" not in record else [record["of"]])
+    if any(type(length) is not int or length < 0 for length in shape) or len(shape) > 2:
         raise ValueError(f"a tensor of shape {shape}")
     count = math.prod(shape)
     size = (count + 7) // 8 if dtype == torch.bool else 4 * count

@@ -39,6 +39,7 @@ CASES: dict[str, tuple[Change, str]] = {
     "ragged pose": (lambda d: pose(d)[0].pop(), "frame 1 .*4 rows of 4 numbers"),
     "pose of text": (lambda d: pose(d).__setitem__(0, ["a", "b", "c", "d"]), "frame 1 .*4 rows of 4 numbers"),
     "huge pose": (lambda d: pose(d)[0].__setitem__(0, 10**400), "not valid JSON .a whole number of 401 digits"),
+    "huge axes": (lambda d: pose(d).__setitem__(0, [1e200, -1e200, 1e200, 0]), "frame 1 .*not rigid"),
     "no pose": (lambda d: d["frames"][1].pop("transform_matrix"), "frame 1 .*4 rows of 4 numbers"),
     "no file": (lambda d: d["frames"][1].pop("file_path"), "frame 1 .*file_path is missing"),
     "file number": (lambda d: d["frames"][1].__setitem__("file_path", 7), "frame 1 .*file_path is 7"),

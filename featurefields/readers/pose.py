@@ -45,8 +45,10 @@ def rigid_pose(rows: object, where: str, *, opengl: bool) -> FloatArray:
 
 def _rotation(near: FloatArray, where: str) -> FloatArray:
     """The closest rotation to `near` (orthogonal Procrustes)."""
-    lengths = np.linalg.norm(near, axis=0)
-    if np.abs(near.T @ near - np.eye(3)).max() > RIGIDITY:
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite lengths are no rotation either
+        lengths = np.linalg.norm(near, axis=0)
+        skew = np.abs(near.T @ near - np.eye(3)).max()
+    if not skew <= RIGIDITY:
         shown = " ".join(f"{length:.4g}" for length in lengths)
         raise SceneError(
             f"{where}: the camera pose is not rigid (its axes have lengths {shown}, or are not at right angles)"

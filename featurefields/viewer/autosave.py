@@ -94,7 +94,7 @@ def _read_view(path: Path) -> tuple[dict[str, Look], tuple[Mapping[str, Any], ..
             for name, look in dict(record["looks"]).items()
         }
         return looks, tuple(dict(entry) for entry in record.get("path", []))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FileFormatError(
             f"{path} is damaged ({error}); delete it, colours are chosen anew then"
         ) from error
