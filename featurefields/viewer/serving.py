@@ -7,6 +7,7 @@ is really there is asked over the network afterwards; a server without one is st
 import contextlib
 import http.client
 import io
+import logging
 import secrets
 import socket
 import sys
@@ -24,6 +25,10 @@ from featurefields.viewer.gate import LOOPBACK, Answer, Event, Gate, with_script
 from featurefields.viewer.keys import KEYS
 
 TOKEN_BYTES = 18
+MESSAGE_BYTES = 2**20
+"""Longest message that a browser may send; a longer one ends its connection. The viewer's browsers send clicks, cameras
+and what is typed. viser itself takes 50 MiB since version 1, for pictures that are asked of a browser, which the viewer
+never does."""
 
 
 def new_token() -> str:
@@ -152,10 +157,19 @@ def _guarded(gate: Gate) -> Iterator[None]:
 
     def serve(*arguments: Any, **named: Any) -> Any:
         named["process_request"] = guard(gate, named.get("process_request"))
+        named |= {"max_size": MESSAGE_BYTES, "logger": _quiet_logger()}
         return original(*arguments, **named)
 
     with _replaced(owner, "serve", serve):
         yield
+
+
+def _quiet_logger() -> logging.Logger:
+    """websockets' own, without the traceback that everybody who knocks with nonsense would leave in the terminal."""
+    logger = logging.getLogger("websockets.server.featurefields")
+    if not logger.filters:
+        logger.addFilter(lambda record: "handshake" not in record.getMessage())
+    return logger
 
 
 @contextlib.contextmanager
