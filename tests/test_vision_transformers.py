@@ -249,6 +249,23 @@ class TestHub:
         monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", contacted)
         assert model_folder("facebook/dinov2-small") == tmp_path
 
+    @pytest.mark.parametrize(
+        "index", ['{"weight_map": {"a": "model-00002-of-00002.safetensors"}}', "{}", None]
+    )
+    def test_half_of_a_cached_models_weights_is_fetched_again(self, index, monkeypatch, tmp_path):
+        """Older clients of the hub tell that a folder is there when a download broke off between two files."""
+        (tmp_path / "config.json").write_text("{}")
+        (tmp_path / "model-00001-of-00002.safetensors").touch()
+        if index is not None:
+            (tmp_path / "model.safetensors.index.json").write_text(index)
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **rest: str(tmp_path))
+
+        def contacted(*given, **rest):
+            raise OSError("the hub was contacted")
+
+        monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", contacted)
+        assert "the hub was contacted" in self.refusal()
+
     def test_missing_folder_is_not_taken_for_a_hub_id(self, tmp_path):
         with pytest.raises(UnavailableError, match="there is no such folder"):
             model_folder(str(tmp_path / "nowhere"))

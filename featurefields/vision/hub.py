@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from featurefields.errors import UnavailableError
+from featurefields.foreign_json import parsed
 
 _PATTERNS = ["config.json", "preprocessor_config.json", "processor_config.json", "model*.safetensors*"]
 _ANSWER_S = 5.0
@@ -40,7 +41,7 @@ def model_folder(name: str) -> Path:
     try:
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=_PATTERNS, etag_timeout=_ANSWER_S))
     except Exception as error:  # the hub's errors and its HTTP library's have no common type
-        raise _unreachable(name, error) from error
+        raise _unreachable(name, error, "their download broke off; the next try goes on") from error
 
 
 def weights_folder(name: str, what: str = "model") -> Path:
@@ -68,7 +69,19 @@ def _cached(huggingface_hub: Any, name: str) -> Path | None:
         raise UnavailableError(
             f"cannot load model '{name}': it is neither a folder nor a hub id ({_line(error)}); check it"
         ) from error
-    return found if (found / "config.json").is_file() and any(found.glob("*.safetensors")) else None
+    return found if _is_whole(found) else None
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a download has been finished: the hub's cache holds every file as soon as that one is whole."""
+    index, weights = folder / "model.safetensors.index.json", [*folder.glob("*.safetensors")]
+    if index.is_file():
+        try:
+            parts = {str(part) for part in parsed(index.read_bytes())["weight_map"].values()}
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return False
+        return (folder / "config.json").is_file() and all((folder / part).is_file() for part in parts)
+    return (folder / "config.json").is_file() and any("-of-" not in file.name for file in weights)
 
 
 def _contact(huggingface_hub: Any, name: str) -> None:
@@ -91,11 +104,11 @@ def _contact(huggingface_hub: Any, name: str) -> None:
         raise _unreachable(name, outcome[0]) from outcome[0]
 
 
-def _unreachable(name: str, error: Exception) -> UnavailableError:
+def _unreachable(name: str, error: Exception, why: str = "the hub could not be reached") -> UnavailableError:
     """One line: the hub said no (it has an HTTP status), or it could not be reached."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status is None:
-        found = f"its weights are not on this machine and the hub could not be reached ({_line(error)})"
+        found = f"its weights are not on this machine and {why} ({_line(error)})"
     else:
         found = (
             f"the hub refused it (HTTP {status}): the id is wrong, or the model is gated and needs a login"
