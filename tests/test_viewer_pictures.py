@@ -122,6 +122,30 @@ class TestPictures:
         document.show("a", False)
         assert [mark.colour for mark in stage.seen(original=True, marked=True).marks] == [CURRENT]
 
+    def test_what_was_edited_last_is_outlined_and_not_tinted(self, field: FeatureField):
+        """A tint would hide what the edit did."""
+        document = Document(field, CPU)
+        stage = Stage(document, Painter(field, CPU))
+
+        def tinted() -> bool:
+            (mark,) = stage.seen(original=False, marked=True).marks
+            return mark.strength > 0
+
+        document.prompt(Click(24.0, 20.0, CAMERA))
+        assert tinted()
+        document.try_edit(RemoveSpecular(), "current selection")
+        assert not tinted()
+        document.give_up()
+        assert tinted()
+        document.edit(RemoveSpecular(), "current selection")
+        assert not tinted()
+        document.undo()
+        assert tinted()
+        document.redo()
+        assert not tinted()
+        document.prompt(Click(24.0, 20.0, CAMERA))
+        assert tinted()
+
 
 class TestBrowserSplats:
     def test_covariances_and_colours(self, field: FeatureField):

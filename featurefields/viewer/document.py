@@ -80,6 +80,12 @@ class Document:
         past, future = self._log.past, self._log.future
         return past[-1].words if past else None, future[-1].words if future else None
 
+    @property
+    def editing(self) -> bool:
+        """Whether the scene was changed last, or a change is tried, rather than something selected."""
+        past = self._log.past
+        return self.edits.tried is not None or (bool(past) and past[-1].edits)
+
     def prompt(self, prompt: Prompt, *, on_edited: bool = False) -> None:
         """One more prompt; with `on_edited` it was given in a picture of the edited scene.
 

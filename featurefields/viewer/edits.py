@@ -83,7 +83,7 @@ class Edits:
         return step, self.edited.after(step)
 
     def _act(self, step: Step) -> Act:
-        return Act(step.words, self._undo, self._redo)
+        return Act(step.words, self._undo, self._redo, edits=True)
 
     def _undo(self) -> None:
         self.history = self.history.undone()

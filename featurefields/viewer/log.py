@@ -15,11 +15,13 @@ class Act:
         words: what it was, for people.
         undo: takes it back.
         redo: makes it again.
+        edits: whether it changes the scene, not only what is selected in it.
     """
 
     words: str
     undo: Callable[[], object]
     redo: Callable[[], object]
+    edits: bool = False
 
 
 @dataclass

@@ -52,7 +52,7 @@ class Stage:
     def seen(self, *, original: bool, marked: bool) -> Seen:
         """The scene before or after edits, with selections when `marked`."""
         document, shown, marks = self.document, self.document.edits.shown, []
-        strength = STRENGTH if document.edits.tried is None else 0.0  # what is tried should be seen
+        strength = 0.0 if document.editing else STRENGTH  # what was edited should be seen, inside its outline
 
         def mark(mask: Tensor, colour: Colour) -> Mark:
             return Mark(mask.cpu() if original else shown.rows(mask.cpu()), colour, strength)
