@@ -18,11 +18,11 @@ from featurefields.segmentation.hierarchy import Hierarchy
 
 SAME = 1.15
 """Selections whose sizes differ by less than this factor are the same one."""
-TINY, USUAL, LARGE, ALL = 0.0005, 0.005, 0.5, 0.9
-"""Shares of all that the pictures show: selections up to TINY and from ALL on are not what is meant, those between
-USUAL and LARGE may well be."""
-SIZE = 0.1
-"""Evidence falls with this power of the size: whoever means something large seldom clicks on just this part of it."""
+LATE = 3
+"""Lasting from height a to b counts b^LATE - a^LATE: late merges are between things."""
+USUAL, SPREAD = 0.02, 1.5
+"""How large things are that are clicked on, as a share of all that the pictures show, and how far the logarithm of
+their size spreads about that (a normal distribution): neither a speck nor most of the scene is what is usually meant."""
 MOST = 4
 """Candidates that are told at most."""
 
@@ -86,8 +86,8 @@ class Lasting(NamedTuple):
     """A growing selection that stays about the same.
 
     Attributes:
-        evidence: how much speaks for it: lasting from height a to b counts b^2 - a^2, for late merges are between
-            things; less for what is large (`SIZE`), and for unusual sizes.
+        evidence: how much speaks for it: how long it lasts, late heights counting more (`LATE`), and how usual its size
+            is (`USUAL`).
         first: the step from which on it is.
         last: the last step through which it stays the same.
         step: that of them that itself lasts longest.
@@ -111,14 +111,11 @@ def lasting_steps(
     for i in range(len(sizes)):
         j = int(np.searchsorted(sizes, sizes[i] * SAME, side="right")) - 1
         step = i + int((ends - heights)[i : j + 1].argmax())
-        share = float(sizes[j] / total)
-        evidence = float(ends[j] ** 2 - heights[i] ** 2) * _likely(share) * max(share, TINY) ** -SIZE
+        evidence = float(ends[j] ** LATE - heights[i] ** LATE) * _likely(float(sizes[j] / total))
         found.append(Lasting(evidence, i, j, step))
     return sorted(found, key=lambda one: (-one.evidence, one.first))
 
 
 def _likely(share: float) -> float:
     """0..1: how usual it is to mean something of this size."""
-    small = np.log(max(share, 1e-12) / TINY) / np.log(USUAL / TINY)
-    large = np.log(ALL / max(share, 1e-12)) / np.log(ALL / LARGE)
-    return float(np.clip(small, 0, 1) * np.clip(large, 0, 1))
+    return float(np.exp(-0.5 * (np.log(max(share, 1e-12) / USUAL) / SPREAD) ** 2))
