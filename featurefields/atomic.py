@@ -10,9 +10,23 @@ from featurefields.errors import WriteError
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Raise `WriteError` when `path` exists and may not be replaced."""
-    if path.exists() and not overwrite:
+    """Raise `WriteError` when `path` exists and may not be replaced, or when nothing can be written there."""
+    try:
+        exists = path.exists()
+    except OSError as error:
+        raise WriteError(f"cannot write {path}: {error.strerror or error}") from error
+    if exists and not overwrite:
         raise WriteError(f"{path} exists already; pass --overwrite to replace it, or choose another path")
+    _refuse_locked(path)
+
+
+def _refuse_locked(path: Path) -> None:
+    """Raise `WriteError` when the nearest folder above `path` that is there takes no new files."""
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise WriteError(f"cannot write {path}: {above} is a file, not a folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise WriteError(f"cannot write {path}: the folder {above} is read-only; choose another path")
 
 
 @contextmanager
