@@ -177,7 +177,10 @@ def licences() -> str:
         f"| [{name}](https://huggingface.co/{name}) | `{option}` | {licence} |"
         for name, (option, licence) in examinations.WEIGHTS.items()
     ]
-    others = [f"| {family} | {licence} | {known} |" for family, licence, known in examinations.FAMILIES]
+    others = [
+        f"| [{family}]({source}) | {licence} | {known} |"
+        for family, licence, known, source in examinations.FAMILIES
+    ]
     return "\n".join([
         "# Licences of what may be downloaded", "",
         "featurefields is Apache-2.0; the demo scene and the practice scenes are ours (CC0), and so are the shipped "
@@ -187,7 +190,7 @@ def licences() -> str:
         "## Fetched when you name them", "",
         "`--features transformers:HUB_ID` and `--geometry transformers:HUB_ID` take any model of these families. The "
         "licence is the model's own; what is said here of a family is what its authors publish it under, so look at "
-        "the page of the very weights that you use.", "",
+        "the page of the very weights that you use. The links lead to where it was read.", "",
         "| family | licence | to know |", "|---|---|---|", *others, "",
         "Weights of your own (`transformers:FOLDER`, `onnx:FILE`) are read where they are; nothing is fetched.", "",
     ])  # fmt: skip
