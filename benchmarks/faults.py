@@ -1,11 +1,13 @@
 """`python -m benchmarks faults`: commands killed (SIGKILL) at random moments; what is on disk afterwards is whole.
 
 After every kill each file under its final name must be read without an error, and the same command, with --resume where
-there is a checkpoint, must end well. `pair` runs two processes on one cache and kills one of them.
+there is a checkpoint, must end well. `pair` runs two processes on one cache and kills one of them; `batch` kills a batch
+of two scenes, whose scenes then stop by themselves.
 """
 
 import argparse
 import contextlib
+import json
 import multiprocessing
 import os
 import shutil
@@ -49,8 +51,13 @@ def main(arguments: list[str]) -> int:
 
 
 def fit_arguments(folder: Path, cache: Path, *more: object) -> list[str]:
-    stage = ["--steps", STEPS, "--splats", 2000, "--features", "classical", "--downscale", 4]
-    return [*map(str, ["fit", "--data", SCENE, "-o", folder, *stage, "--cache", cache, *more])]
+    return [*map(str, ["fit", "--data", SCENE, "-o", folder, *more])] + stage(cache)
+
+
+def stage(cache: Path) -> list[str]:
+    """Options of a fit of some seconds."""
+    told = ["--steps", STEPS, "--splats", 2000, "--features", "classical", "--downscale", 4, "--cache", cache]
+    return [*map(str, told)]
 
 
 def _fit(base: Path, folder: Path, again: bool) -> list[str]:
@@ -72,11 +79,21 @@ def _pair(base: Path, folder: Path, again: bool) -> list[str]:
     return [*fit_arguments(folder / "a", folder / "cache", "--overwrite"), "--steps", "1"]
 
 
+def _batch(base: Path, folder: Path, again: bool) -> list[str]:
+    scenes = folder.parent / "scenes"
+    for name in ("one", "two"):
+        if not (scenes / name).exists():
+            shutil.copytree(SCENE, scenes / name)
+    passed = f"--options={' '.join(stage(base / 'cache'))}"
+    return [*map(str, ["batch", "fit", "--scenes", scenes / "*", "-o", folder, passed])]
+
+
 COMMANDS: dict[str, Callable[[Path, Path, bool], list[str]]] = {
     "fit": _fit,
     "features": _features,
     "edit": _edit,
     "pair": _pair,
+    "batch": _batch,
 }
 
 
@@ -147,9 +164,9 @@ def is_whole(path: Path) -> bool:
     from featurefields.files.archive import read_archive
     from featurefields.files.ply import read_ply
 
-    if path.is_dir() or path.name.startswith("."):
-        return True
     try:
+        if path.name.startswith(".") or not path.is_file():
+            return True
         if path.name == "field.safetensors":
             read_archive(path)
         elif path.suffix == ".safetensors":
@@ -158,6 +175,10 @@ def is_whole(path: Path) -> bool:
             read_ply(path)
         elif path.suffix == ".png":
             Image.open(path).load()
+        elif path.suffix == ".json":
+            json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return True  # its process, which lives on, has removed it
     except Exception as error:  # whatever it is, the file is not whole
         print(f"    {path}: {error}")
         return False

@@ -2,9 +2,12 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
+from _thread import interrupt_main
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import Any
 
 from featurefields.errors import FileFormatError, FittingError, SceneError
 
-FF = ("-c", "import sys; from featurefields_cli import main; sys.exit(main())")
+FF = ("-c", "from featurefields_cli.batch_jobs import run_scene; run_scene()")
 
 
 @dataclass(frozen=True)
@@ -80,16 +83,41 @@ def job_of(
     return Job(name, tuple(arguments), tuple((key, count) for key in names))
 
 
+def run_scene() -> None:
+    """What the process of a scene runs: the command line, interrupted as by Ctrl-C when the batch is no more.
+
+    The batch holds the other end of stdin, which closes however the batch ends. A fit then keeps a checkpoint, and none
+    goes on beside the one that the next run of the batch starts.
+    """
+    from featurefields_cli import main
+
+    def watch() -> None:
+        while os.read(0, 1):
+            pass
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # begun in the background of a script
+            os._exit(1)
+        interrupt_main()
+
+    threading.Thread(target=watch, daemon=True).start()
+    sys.exit(main())
+
+
 def run_job(job: Job) -> Outcome:
     """Run the command in a process of its own; whatever happens there is the outcome."""
     started = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, *FF, *job.arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **dict(job.environment)},
-        check=False,
-    )
+    watched, held = os.pipe()
+    try:
+        done = subprocess.run(
+            [sys.executable, *FF, *job.arguments],
+            stdin=watched,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **dict(job.environment)},
+            check=False,
+        )
+    finally:
+        os.close(watched)
+        os.close(held)
     seconds = round(time.monotonic() - started, 2)
     try:
         told = json.loads(done.stdout)

@@ -1,6 +1,7 @@
 """Many scenes with one command: what is done stays done, what failed is told, whatever runs it."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,16 @@ from tiny_fields import photograph
 
 from featurefields.errors import FileFormatError, FittingError, SceneError
 from featurefields_cli import batch_jobs, main
-from featurefields_cli.batch_jobs import BatchState, Job, Outcome, job_of, local_outcomes, run_job, scenes_of
+from featurefields_cli.batch_jobs import (
+    FF,
+    BatchState,
+    Job,
+    Outcome,
+    job_of,
+    local_outcomes,
+    run_job,
+    scenes_of,
+)
 
 DONE = Outcome("done", 1.5, facts={"title": "ok"})
 
@@ -105,6 +115,21 @@ def test_a_process_tells_its_error_in_one_line(tmp_path: Path) -> None:
     job = job_of("extract", "a", tmp_path / "none", tmp_path, (), again=False, threads=1)
     outcome = run_job(job)
     assert outcome.state == "failed" and "does not exist" in outcome.error and "\n" not in outcome.error
+
+
+def test_a_scene_stops_when_its_batch_is_no_more(tmp_path: Path) -> None:
+    """What the batch held is closed by the system however it ends, kill -9 included."""
+    photograph(tmp_path / "scene", views=4)
+    told = ("--steps", "1000000", "--splats", "500", "--features", "none")
+    job = job_of("fit", "a", tmp_path / "scene", tmp_path, told, again=False, threads=1)
+    scene = subprocess.Popen(
+        [sys.executable, *FF, *job.arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+        scene.wait(6)
+    told_last, _ = scene.communicate(timeout=60)  # closes its stdin
+    assert scene.returncode == 130 and json.loads(told_last)["error"]["kind"] == "Interrupted"
+    assert not (tmp_path / "a" / "field.safetensors").exists()
 
 
 def test_as_many_at_a_time_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
