@@ -1,8 +1,8 @@
 """`python -m benchmarks faults`: commands killed (SIGKILL) at random moments; what is on disk afterwards is whole.
 
-After every kill each file under its final name must be read without an error, and the same command, with --resume where
-there is a checkpoint, must end well. `pair` runs two processes on one cache and kills one of them; `batch` kills a batch
-of two scenes, whose scenes then stop by themselves.
+After every kill each file under its final name must be read without an error, and the same command, with --resume
+where there is a checkpoint, must end well. `pair` runs two processes on one cache and kills one of them; `batch` kills
+a batch of two scenes, whose scenes then stop by themselves.
 """
 
 import argparse
