@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import torch
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from featurefields.fitting.appearance import AppearanceConfig, AppearanceFit
     from featurefields.lifting.stage import LiftingConfig
     from featurefields.raster import Rasterizer
-    from featurefields.scene import Scene
+    from featurefields.scene import Scene, View
     from featurefields.vision.interface import Extractor
 
 SAMPLE = 4
@@ -124,7 +124,7 @@ def forecast(
     peak = peak_bytes()
     field = finished_field(fit, sample, {})
     on_stage()
-    photos = sum(view.camera.width * view.camera.height for view in views) * 3 * 5 // 4
+    photos = photo_bytes(views)
     lift_s, cache, lifted, kept = 0.0, 0, field, 0
     if extractor is not None:
         lift_s, cache, lifted, kept = _lifting(
@@ -137,7 +137,7 @@ def forecast(
         lift_s=lift_s,
         memory=Memory(program, photos, table, min(kept, lifting.budget_bytes)),
         archive_bytes=field_bytes(lifted),
-        checkpoint_bytes=table * 3 // FLOATS_KEPT,
+        checkpoint_bytes=checkpoint_bytes(table),
         cache_bytes=cache,
     )
 
@@ -197,6 +197,16 @@ def _lifting(
     maps = sum(file.stat().st_size for file in (scratch / "all").rglob("*") if file.is_file())
     frozen = rasterizer.freeze(field.splats, few[0].camera.to(field.splats.means), RasterConfig())
     return taken[0] + (count - 1) * each, maps * count // len(few), lifted, frozen.nbytes * count
+
+
+def photo_bytes(views: "Sequence[View]") -> int:
+    """Bytes of photos in memory: 8-bit colours, whole and at half size."""
+    return sum(view.camera.width * view.camera.height for view in views) * 3 * 5 // 4
+
+
+def checkpoint_bytes(table: int) -> int:
+    """Bytes of a checkpoint, nearly: all that a fit keeps but the gradients."""
+    return table * (FLOATS_KEPT - 1) // FLOATS_KEPT
 
 
 def field_bytes(field: "FeatureField") -> int:

@@ -1,14 +1,23 @@
 """ff plan: sums against brute force, choices within budgets, and a forecast of the bundled scene."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from featurefields.fitting.appearance import AppearanceConfig
+from featurefields.files.archive import write_archive
+from featurefields.fitting.appearance import AppearanceConfig, AppearanceFit
 from featurefields.fitting.densify import DensifyConfig
-from featurefields_cli import main
+from featurefields.fitting.loop import finished_field, save_checkpoint
+from featurefields.raster import choose_rasterizer
+from featurefields.readers import read_scene
+from featurefields.scene import Scene
+from featurefields.vision.cache import extract_features
+from featurefields.vision.select import choose_extractor
+from featurefields_cli import forecast, main
 from featurefields_cli.forecast import Memory, StepCosts, fit_seconds
 from featurefields_cli.plan import LEAST_SPLATS, chosen
 
@@ -82,3 +91,77 @@ def test_what_makes_no_sense_is_one_line(demo_scene: Path, capsys: pytest.Captur
     assert "--steps must be positive" in capsys.readouterr().err
     assert main(["plan", "--data", "nowhere"]) == 1
     assert "does not exist" in capsys.readouterr().err
+
+
+@dataclass
+class Priced:
+    """A fit whose steps cost what a law says, on a clock of its own."""
+
+    config: AppearanceConfig
+    count: int
+    step: int = 0
+    now: float = 0.0
+
+    @property
+    def splats(self) -> range:
+        return range(self.count)
+
+    def cost(self, count: int, half: bool) -> float:
+        return (0.02 + 1e-5 * count) * (0.3 if half else 1.0)
+
+    def run_step(self) -> None:
+        self.now += self.cost(self.count, self.step < self.config.half_until * self.config.steps)
+
+    def grow(self) -> None:
+        self.count = self.config.densify.budget
+
+
+@pytest.mark.parametrize("half_until", [0.0, 0.15, 0.5])
+@pytest.mark.parametrize("budget", [1000, 4000, 20_000])
+def test_a_forecast_is_the_sum_of_all_steps_where_steps_follow_the_law(
+    half_until: float, budget: int, monkeypatch: pytest.MonkeyPatch
+):
+    config = AppearanceConfig(steps=3000, half_until=half_until, densify=DensifyConfig(budget=budget))
+    fit, whole = Priced(config, 1000), Priced(config, 1000)
+    monkeypatch.setattr(forecast, "time", SimpleNamespace(perf_counter=lambda: fit.now))
+    told = fit_seconds(forecast.step_costs(cast(AppearanceFit, fit)), config)
+    for step in range(config.steps):
+        whole.step = step
+        if config.densify.due(step, config.steps):
+            whole.count = min(budget, int(whole.count * (1 + config.densify.growth)))
+        whole.run_step()
+    assert told == pytest.approx(whole.now)
+
+
+@pytest.fixture(scope="module")
+def grown(demo_scene: Path) -> tuple[Scene, AppearanceFit]:
+    scene = read_scene(demo_scene, downscale=2)
+    config = AppearanceConfig(steps=400, densify=DensifyConfig(budget=3000))
+    fit = AppearanceFit(scene, config, rasterizer=choose_rasterizer("reference"))
+    fit.grow()
+    return scene, fit
+
+
+def test_bytes_are_those_of_the_files_and_photos(grown: tuple[Scene, AppearanceFit], tmp_path: Path):
+    scene, fit = grown
+    save_checkpoint(fit, scene, tmp_path / "checkpoint.safetensors")
+    table = forecast.FLOATS_KEPT * sum(tensor.nbytes for tensor in fit.splats.tensors().values())
+    said = forecast.checkpoint_bytes(table)
+    assert said == pytest.approx((tmp_path / "checkpoint.safetensors").stat().st_size, rel=0.05)
+    field = finished_field(fit, scene, {})
+    written = write_archive(field, tmp_path / "field.safetensors").stat().st_size
+    assert forecast.field_bytes(field) == pytest.approx(written, rel=0.05)
+    held = sum(photo.colours.nbytes for photos in fit.photos.values() for photo in photos)
+    assert forecast.photo_bytes(scene.split("train")) == pytest.approx(held, rel=0.02)
+    views = scene.split("train")
+    assert forecast.photo_bytes(views[:3]) == pytest.approx(3 / len(views) * held, rel=0.02)
+
+
+def test_the_cache_takes_what_a_few_views_say(demo_scene: Path, tmp_path: Path):
+    views, extractor = read_scene(demo_scene).split("train"), choose_extractor("classical")
+
+    def cached(count: int) -> int:
+        extract_features(views[:count], extractor, cache_dir=tmp_path / str(count))
+        return sum(file.stat().st_size for file in (tmp_path / str(count)).rglob("*") if file.is_file())
+
+    assert cached(3) * 9 // 3 == pytest.approx(cached(9), rel=0.01)
