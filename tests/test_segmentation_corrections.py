@@ -131,12 +131,18 @@ def test_at_a_border_only_spots_change() -> None:
     assert at_border(SPOT, True) == {BODY, SHADE, SPOT}
 
 
-def test_a_whole_that_reaches_to_a_far_click_may_be_larger() -> None:
-    """Of a cup its shade was found. The cup is three times as large: too large, unless the handle is that far away."""
+def test_a_lasting_whole_is_brought_however_small_the_selection_was() -> None:
+    """Of a cup its shade was found, a third of it; the handle belongs to the same cup."""
+    assert after({SHADE}, (HANDLE, True), first=SHADE) == {BODY, SHADE, HANDLE}
+    assert after({BODY}, (TABLE, True)) == {BODY}, "what holds both does not last, the table is far larger"
+
+
+def test_another_thing_that_reaches_to_a_far_click_may_be_larger() -> None:
+    """What was clicked beside the handle is six times as large: too large, unless it is that far away."""
     hierarchy = scene()
-    for stretch, found in ((0.9, {SHADE, HANDLE}), (1.0, {BODY, SHADE, HANDLE})):
-        click = Pointed([HANDLE], True, stretch=lambda chosen, stretch=stretch: stretch)
-        chosen = corrected(hierarchy, row(hierarchy, SHADE), [SHADE], [click])
+    for stretch, found in ((1.0, {HANDLE}), (2.0, {HANDLE, OTHER})):
+        click = Pointed([OTHER], True, stretch=lambda chosen, stretch=stretch: stretch)
+        chosen = corrected(hierarchy, row(hierarchy, HANDLE), [HANDLE], [click])
         assert leaves(hierarchy, chosen) == found
 
 

@@ -3,8 +3,8 @@
 Letters: r smallest regions.
 
 Whoever clicks again has seen the selection, so a correction is local. A part that is missing brings the whole to which
-it and the first prompt belong, unless that is far larger; else what it is a lasting part of; else as much around it as
-is no larger than the selection. A part too much takes away in the same way, but for the last; where it is the larger
+it and the first prompt belong, if that is a lasting selection; else what it is a lasting part of; else as much around
+it as is no larger than the selection. A part too much takes away in the same way, but for the last; where it is the larger
 side of the merge with what was meant, and that is a lasting selection of its own, everything on its side goes. Of a
 spot at a border one knows nothing more than what it shows: only the Gaussians that were clicked change, and a region
 if it is no more than a spot itself.
@@ -20,7 +20,7 @@ from featurefields.segmentation.candidates import lasting_steps
 from featurefields.segmentation.hierarchy import Hierarchy
 
 GROW = 3.0
-"""Whole things that a correction brings or takes are at most this many times the selection, or what reaches from it to
+"""Another thing that a correction brings or takes is at most this many times the selection, or what reaches from it to
 the click."""
 CLEAR, SOME = 0.7, 0.3
 """Shares of the longest lasting selection around a leaf: a part, and an object from which something larger is taken,
@@ -93,7 +93,7 @@ def _bring(
     now = stretch * hierarchy.sizes_in_order[chosen].sum()
     chain = [node for node in hierarchy.chain(leaf) if not _holds(hierarchy, node, unwanted)] or [leaf]
     whole = next((node for node in chain if _holds(hierarchy, node, first)), None)
-    if whole is not None and hierarchy.tree.size[whole] <= GROW * now:
+    if whole is not None:
         path = next(path for path in map(hierarchy.chain, first) if whole in path)
         if _lasts(hierarchy, path, path.index(whole)) >= SOME:
             chosen[slice(*hierarchy.spans[whole])] = True
