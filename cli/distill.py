@@ -103,8 +103,9 @@ class DistillOptions:
     """Batches for one update."""
     rate: float = 2e-5
     """Highest step size of Adam; it follows one cycle."""
-    loss: Literal["cosine", "direct", "dino"] = "cosine"
-    """cosine: 1 - cosine of tokens; direct: their squared difference; dino: cross-entropy over learned prototypes."""
+    loss: Literal["cosine", "centred", "direct", "dino"] = "cosine"
+    """cosine: 1 - cosine of tokens; centred: the same of what is left without the targets' running mean; direct: their
+    squared difference; dino: cross-entropy over learned prototypes."""
     prototypes: int = 65_536
     """Prototypes of the loss dino."""
     precision: Literal["full", "bf16", "fp16"] = "full"

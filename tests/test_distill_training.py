@@ -59,7 +59,7 @@ def test_the_loss_falls(scene, networks, name, rate):
     assert max(losses[-3:]) < 0.85 * losses[0]
 
 
-@pytest.mark.parametrize("loss", ["direct", "dino"])
+@pytest.mark.parametrize("loss", ["centred", "direct", "dino"])
 def test_other_losses_train(scene, networks, loss):
     config = replace(SHORT, steps=2, loss=loss, prototypes=64, accumulate=2)
     run = training(scene, networks["vit"], config)

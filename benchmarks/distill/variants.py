@@ -19,6 +19,7 @@ ABLATIONS = (
     Variant("frozen-teacher", ("--frozen-teacher",)),
     Variant("bilinear", ("--upsampling", "bilinear")),
     Variant("direct-loss", ("--loss", "direct")),
+    Variant("centred-loss", ("--loss", "centred")),
     Variant("no-masks", ("--masks", "none")),
     Variant("automatic-masks", ("--masks", "automatic")),
 )

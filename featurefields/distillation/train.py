@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from featurefields.distillation.distributed import ALONE, World
 from featurefields.distillation.losses import (
+    CentredLoss,
     DinoHead,
     DinoLoss,
     LossName,
+    RunningCentre,
     cosine_loss,
     direct_loss,
     valid_mean,
@@ -145,7 +147,7 @@ class Distillation:
         nn.utils.clip_grad_norm_(self.trained.values(), self.config.clip)
         self._scaler.step(self._adam)
         self._scaler.update()
-        if isinstance(self.loss, DinoLoss):
+        if isinstance(self.loss, RunningCentre):
             self.loss.move_centre(self.world.sum)
         due = (self.step + 1) % self.config.teacher.every == 0
         if due and self.config.teacher.momentum < 1:
@@ -179,7 +181,7 @@ class Distillation:
 
     @property
     def _each(self) -> Callable[[Tensor, Tensor], Tensor]:
-        return self.loss if isinstance(self.loss, DinoLoss) else LOSSES[self.config.loss]
+        return self.loss if isinstance(self.loss, RunningCentre) else LOSSES[self.config.loss]
 
     @torch.no_grad()
     def _target(self, pair: Pair) -> tuple[Seen, Target]:
@@ -208,6 +210,7 @@ class Distillation:
         if isinstance(self.loss, DinoLoss):
             head = self.loss.teacher_head.named_parameters()
             tensors |= {f"teacher-head.{name}": one.detach() for name, one in head}
+        if isinstance(self.loss, RunningCentre):
             tensors["centre"] = self.loss.centre
         return tensors, {"step": self.step, "scaler": self._scaler.state_dict()}
 
@@ -223,6 +226,7 @@ class Distillation:
         if isinstance(self.loss, DinoLoss):
             head = self.loss.teacher_head.named_parameters()
             places |= {f"teacher-head.{name}": one for name, one in head}
+        if isinstance(self.loss, RunningCentre):
             places["centre"] = self.loss.centre
         for name, place in places.items():
             if name not in tensors or tensors[name].shape != place.shape:
@@ -256,7 +260,9 @@ def in_groups(network: Callable[[Tensor], Tensor], images: Sequence[Tensor]) -> 
 
 
 def _loss_of(config: DistillConfig, dim: int) -> nn.Module:
-    """What of the loss has weights; empty but for dino."""
+    """What of the loss changes as it trains; empty where nothing does."""
+    if config.loss == "centred":
+        return CentredLoss(dim)
     if config.loss != "dino":
         return nn.Module()
     with torch.random.fork_rng(devices=[]):
