@@ -10,6 +10,7 @@ import pytest
 from tiny_fields import photograph
 
 from featurefields.errors import FileFormatError, FittingError, SceneError
+from featurefields.files.archive import read_archive
 from featurefields_cli import batch_jobs, main
 from featurefields_cli.batch_jobs import (
     FF,
@@ -156,6 +157,20 @@ def test_scenes_are_really_lifted(tmp_path: Path, capsys) -> None:
     assert (tmp_path / "out" / "good" / "field.safetensors").exists()
     state = json.loads((tmp_path / "out" / "batch.json").read_text())
     assert state["scenes"]["good"]["state"] == "done" and state["scenes"]["good"]["seconds"] > 0
+
+
+def test_a_scene_is_really_fitted_and_probed(demo_scene: Path, tmp_path: Path, capsys) -> None:
+    photograph(tmp_path / "in" / "scene", views=6)
+    scenes = ("--scenes", tmp_path / "in" / "*", "-o", tmp_path / "out")
+    code, answer = told(capsys, "fit", *scenes, "--options=--steps 20 --splats 500 --features none")
+    assert (code, answer["done_now"], answer["failed"]) == (0, 1, 0), answer
+    assert answer["results"]["scene"]["splats"] <= 500
+    assert read_archive(tmp_path / "out" / "scene" / "field.safetensors").heads.keys() == {"rgb"}
+    options = f"--options=--features classical --every 6 --longest-side 48 --cache {tmp_path / 'cache'}"
+    code, answer = told(capsys, "probe", "--scenes", demo_scene, "-o", tmp_path / "probed", options)
+    assert code == 0 and answer["done_now"] == 1, answer
+    found = json.loads((tmp_path / "probed" / demo_scene.name / "probe.json").read_text())
+    assert list(found["extractors"]["classical"]["tasks"]) == ["correspondence"]
 
 
 def test_features_are_in_the_cache(tmp_path: Path, capsys) -> None:
