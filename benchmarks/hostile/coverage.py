@@ -1,13 +1,16 @@
 """`python -m benchmarks.hostile.coverage READER [CORPUS] [-max_total_time=60 …]`: fuzzing led by coverage (atheris).
 
 atheris is no dependency of ours: install it where this runs (`pip install atheris`). Options with one dash are
-libFuzzer's. A finding is written to crash-… in the folder where this runs, as libFuzzer does.
+libFuzzer's. A finding is written to crash-… in the folder where this runs, as libFuzzer does. Half of all changes to a
+file are those of `damage`, which knows JSON and numbers: libFuzzer's own seldom get past a parser.
 """
 
 import atexit
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 
 def main(arguments: list[str]) -> None:
@@ -22,6 +25,7 @@ def main(arguments: list[str]) -> None:
     watched = ["featurefields", "featurefields_cli", "benchmarks"]
     with atheris.instrument_imports(include=watched):  # pyright: ignore[reportAttributeAccessIssue]
         from benchmarks.hostile.command import verdict_of
+        from benchmarks.hostile.damage import damaged
         from benchmarks.hostile.formats import FORMATS
 
         if name not in FORMATS:
@@ -38,10 +42,23 @@ def main(arguments: list[str]) -> None:
         if verdict == "failed":
             raise AssertionError(line)
 
+    def changed(content: bytes, longest: int, seed: int) -> bytes:
+        random = Random(seed)
+        if random.random() < 0.5:
+            with suppress(RecursionError):  # JSON that is deeper than what can be written again
+                made = damaged(content, random)
+                if len(made) <= longest:
+                    return made
+        return atheris.Mutate(content, longest)  # pyright: ignore[reportAttributeAccessIssue]
+
     # the first folder grows, the others are only read
     folders = [each for each in rest if not each.startswith("-")] or [str(seeds)]
     options = [each for each in rest if each.startswith("-")]
-    atheris.Setup([sys.argv[0], *options, *dict.fromkeys((*folders, str(seeds)))], once)
+    atheris.Setup(
+        [sys.argv[0], *options, *dict.fromkeys((*folders, str(seeds)))],
+        once,
+        custom_mutator=changed,
+    )
     atheris.Fuzz()
 
 
