@@ -166,3 +166,51 @@ def test_hurried_moves_and_clicks_leave_no_stale_picture(viewer: Viewer, browser
     until(seat.shows_what_it_should, 30.0, 0.2)
     assert viewer.errors == 0 and not seat.errors
     seat.page.close()
+
+
+def test_cameras_are_shown_but_not_the_one_stood_in(viewer: Viewer, browser: Any):
+    """Its picture would hide the sharp one; and the status says what to do, not what was read."""
+    seat = Seat(viewer, browser, WINDOW)
+    seat.page.keyboard.press("u")
+    shown = viewer._frustums._shown  # type: ignore[union-attr]
+    until(lambda: shown.get(seat.number))
+    seat.steady()
+    handles = {
+        name: handle for name, (handle, _) in zip(viewer.stage.photos, shown[seat.number], strict=True)
+    }
+
+    def hidden() -> list[str]:
+        return [name for name, handle in handles.items() if not handle.visible]
+
+    assert seat.panel.message.startswith("click on a camera") and seat.browser.view.tool == "move"
+    for _ in range(2):
+        seat.page.keyboard.press("]")
+        until(lambda: hidden() == [viewer.stage.photo_at(seat.browser.pose)])
+        seat.steady()
+        until(seat.shows_what_it_should, 30.0, 0.2)
+    seat.page.keyboard.press("u")
+    until(lambda: len(hidden()) == len(handles))
+    assert not seat.errors
+    seat.page.close()
+
+
+def test_a_jump_shows_no_splats_on_the_way(field_folder: Path, tmp_path: Path, browser: Any):
+    """Drawing them takes a moment, in which there would be nothing; turning by hand does show them."""
+    options = ViewOptions(source=field_folder, session=tmp_path / "jumps", port=0, size=256)
+    viewer = start(options, Console(json=True))
+    seat = Seat(viewer, browser, WINDOW)
+    until(lambda: seat.browser._splats is not None)
+    shown: list[str] = []
+    show = seat.browser._show_splats
+    seat.browser._show_splats = lambda: (shown.append("splats"), show())  # type: ignore[method-assign]
+    for photo in viewer.stage.photos[1:3]:
+        seat.page.keyboard.press("]")
+        until(lambda photo=photo: viewer.stage.photo_at(seat.browser.pose) == photo)
+        seat.steady()
+    assert not shown
+    seat.drag(seat.place(0.5, 0.5), (40.0, 0.0))
+    until(lambda: shown)
+    seat.steady()
+    assert not seat.errors and viewer.errors == 0
+    seat.page.close()
+    viewer.stop()

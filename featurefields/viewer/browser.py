@@ -4,6 +4,7 @@ While it moves, the browser draws splats itself (or gets small pictures); when i
 a sharp picture from the renderer.
 """
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,6 +34,8 @@ PLAIN_KEPT = 6
 SPLATS_WAIT_S = 0.4
 """Splats are sent when nothing has changed for so long."""
 SPLATS = "/splats"
+ARRIVED = 1e-3
+"""So near to where it was sent, in distances to what it looks at, a browser has arrived."""
 
 Still = NDArray[np.uint8]
 
@@ -63,7 +66,7 @@ class Browser:
         self._splats: Any = None
         self._wants_splats, self._sent, self._moving = splats, -1, False
         self._sky = np.full(3, 255, np.uint8)
-        self.distance = 1.0
+        self.distance, self._goal = 1.0, (math.inf, math.inf, math.inf)
         client.camera.on_update(lambda _: self.moved())
 
     @property
@@ -78,20 +81,14 @@ class Browser:
         if pose == self.pose:
             return
         self.pose, self.last = pose, None
-        if self._splats is not None:
-            self._show_splats()
-        else:
-            self._worker.wish(
-                (self.number, "moving"),
-                lambda: self._draw(pose, self.view, MOVING_PX),
-                self._put,
-                fleeting=True,
-            )
+        if math.dist(pose.position, self._goal) > ARRIVED * self.distance:
+            self._show_moving(pose)  # else it jumped: what it shows stays until the sharp picture comes
         self.refresh(wait_s=SETTLED_S)
 
     def go_to(self, camera: Camera, distance: float) -> None:
         """Stand where a camera stands, looking at something so far away."""
         pose, (up, target) = Pose.of(camera), up_and_target(camera, distance)
+        self._goal = pose.position
         handle = self.client.camera
         with self.client.atomic():
             handle.up_direction = self._upright(up, camera)
@@ -180,7 +177,15 @@ class Browser:
     def _put(self, picture: Still) -> None:
         self.client.scene.set_background_image(picture, format="jpeg", jpeg_quality=QUALITY)
 
-    # Splats that the browser draws
+    # While it moves
+
+    def _show_moving(self, pose: Pose) -> None:
+        if self._splats is not None:
+            self._show_splats()
+            return
+        self._worker.wish(
+            (self.number, "moving"), lambda: self._draw(pose, self.view, MOVING_PX), self._put, fleeting=True
+        )
 
     def _show_splats(self) -> None:
         if not self._moving:

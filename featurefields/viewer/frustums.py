@@ -1,5 +1,6 @@
 """The cameras of the photos as frustums with thumbnails; a click on one stands there."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 THUMBNAIL_PX = 64
 SIZE = 0.08
 """Length of a frustum, as a part of the distance to what the photos show."""
+NEAR = 2.0
+"""Frustums that begin within so many of their lengths are not shown: they would cover what they stand in."""
 AT_MOST = 300
 COLOUR = (0, 114, 178)
 
@@ -30,17 +33,24 @@ class Frustums:
         self._viewer = viewer
         self._files = {} if scene is None else {view.name: Path(view.picture.path) for view in scene.views}
         self._thumbnails: Mapping[str, NDArray[np.uint8]] | None = None if self._files else {}
-        self._shown: dict[int, list[Any]] = {}
+        self._shown: dict[int, list[tuple[Any, Pose]]] = {}
 
     def show(self, browser: Browser, shown: bool) -> None:
-        """Show or hide them."""
-        if browser.number in self._shown:
-            for handle in self._shown[browser.number]:
-                handle.visible = shown
-        elif shown and self._thumbnails is None:
-            self._viewer.chore(browser, self._read, lambda _: self._again(browser))
-        elif shown:
+        """Show or hide them; those that the browser stands in are hidden in any case."""
+        if browser.number not in self._shown and shown:
+            if self._thumbnails is None:
+                self._viewer.chore(browser, self._read, lambda _: self._again(browser))
+                return
             self._shown[browser.number] = self._added(browser)
+        self.moved(browser)
+
+    def moved(self, browser: Browser) -> None:
+        """The browser stands elsewhere, or wants them no more."""
+        eye, reach = browser.client.camera.position, NEAR * SIZE * browser.distance
+        for handle, pose in self._shown.get(browser.number, ()):
+            visible = browser.view.frustums and math.dist(eye, pose.position) > reach
+            if handle.visible != visible:
+                handle.visible = visible
 
     def forget(self, browser: Browser) -> None:
         """The browser is closed."""
@@ -58,7 +68,7 @@ class Frustums:
                 found[name] = picture
         self._thumbnails = found
 
-    def _added(self, browser: Browser) -> list[Any]:
+    def _added(self, browser: Browser) -> list[tuple[Any, Pose]]:
         cameras = self._viewer.document.base.about.cameras
         step = -(-len(cameras) // AT_MOST)
         handles = []
@@ -72,7 +82,8 @@ class Frustums:
             handle.on_click(
                 lambda _, name=name: self._viewer.act(browser, lambda: self._chosen(browser, name))
             )
-            handles.append(handle)
+            handles.append((handle, pose))
+        browser.client.camera.on_update(lambda _: self.moved(browser))
         return handles
 
     def _chosen(self, browser: Browser, name: str) -> None:

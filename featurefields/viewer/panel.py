@@ -37,7 +37,8 @@ class Panel:
     def __init__(self, viewer: "Viewer", browser: Browser) -> None:
         self.viewer, self.browser = viewer, browser
         widgets = Widgets(browser.client.gui, lambda act: viewer.act(browser, act))
-        self._message = ""
+        self._message = self._told = ""
+        self._doing: str | None = None
         self._status = widgets.markdown(self._line())
         self._bar = widgets.progress()
         widgets.choice("", ("Undo", "Redo"), lambda which: self._back_or_forth(which == "Undo"), "z and y")
@@ -96,11 +97,13 @@ class Panel:
         self._tell_line()
 
     def progress(self, words: str, share: float) -> None:
-        """How far something is, 0..1; no bar at 1."""
+        """How far something is, 0..1; at 1 there is no bar, and the status says what was told before or meanwhile."""
         self._bar.visible = share < 1
         self._bar.value = 100 * min(max(share, 0.0), 1.0)
-        if share < 1:
-            self.tell(words)
+        if self._message != self._doing:
+            self._told = self._message
+        self._doing = words if share < 1 else None
+        self.tell(words if share < 1 else self._told)
 
     def _tell_line(self) -> None:
         line = self._line()

@@ -39,7 +39,7 @@ class KeptPanel:
     """
 
     def __init__(self, viewer: "Viewer", browser: Browser, widgets: Widgets) -> None:
-        self.viewer, self._widgets = viewer, widgets
+        self.viewer, self._browser, self._widgets = viewer, browser, widgets
         self._folder: Any = widgets.folder("Kept selections")
         self._rows: list[Row] = []
         self._typed: dict[str, str] = {}
@@ -81,3 +81,4 @@ class KeptPanel:
         typed, self._typed = self._typed, {}
         for name, new in typed.items():
             self.viewer.document.rename(name, new)
+            self.viewer.tell(self._browser, f"{name} is now called {new.strip()}")

@@ -35,7 +35,10 @@ class SelectPanel:
         self._told = widgets.markdown("")
         self._strip = widgets.markdown("")
         self._strip_of: tuple[object, ...] = ()
-        self._numbers = widgets.choice("candidate", NUMBERS, lambda number: self._choose(int(number)), "n")
+        self._numbers = {  # viser's groups of buttons keep their buttons, so there is one for every count
+            count: widgets.choice("candidate", NUMBERS[:count], lambda number: self._choose(int(number)), "n")
+            for count in range(2, len(NUMBERS) + 1)
+        }
         widgets.choice(
             "", ("Invert", "Clear"), lambda which: self.invert() if which == "Invert" else self._clear()
         )
@@ -71,7 +74,8 @@ class SelectPanel:
         set_value(self._threshold, config.threshold or AUTOMATIC)
         set_value(self._connected, config.connected)
         candidates = document.selections.candidates()
-        self._numbers.visible = len(candidates) > 1
+        for count, numbers in self._numbers.items():
+            numbers.visible = count == min(len(candidates), len(NUMBERS))
         self._told.content = self._summary()
         self._refresh_strip(len(candidates))
 
