@@ -111,6 +111,15 @@ def test_a_prompt_that_selects_nothing_changes_nothing(document: Document, field
     assert state(document) == before and document.last == (None, None) and document.version == 0
 
 
+def test_a_refused_prompt_leaves_what_can_be_done_again(document: Document, field: FeatureField):
+    document.prompt(on(field, "red"))
+    after = state(document)
+    document.undo()
+    with pytest.raises(PromptError, match="none says what to select"):
+        document.prompt(on(field, "red", positive=False))
+    assert document.redo() and state(document) == after
+
+
 def test_an_edit_is_tried_before_it_is_carried_out(document: Document, field: FeatureField):
     document.prompt(on(field, "red"))
     document.try_edit(Delete(), CURRENT)

@@ -4,7 +4,8 @@ What is selected follows from a recipe (`featurefields.segmentation.recipes`): t
 recorded as JSON; the same recipe on the same field gives the same selection bit for bit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -125,6 +126,16 @@ class Session:
         """Take back all steps; `undo` brings them back. Kept selections stay."""
         if self.steps:
             self._go(())
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Whatever is done in here, settings included, never happened if it ends in a `PromptError`."""
+        timeline, config = self._timeline.copy(), self._config
+        try:
+            yield
+        except PromptError:
+            self._timeline, self._config, self._selection = timeline, config, None
+            raise
 
     def undo(self) -> bool:
         """Take back the last change of the steps; False when there is none."""

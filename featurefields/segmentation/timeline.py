@@ -19,6 +19,12 @@ class Timeline(Generic[Step]):
         self.steps = steps
         self._future.clear()
 
+    def copy(self) -> "Timeline[Step]":
+        """The same past, present and future, to come back to."""
+        other: Timeline[Step] = Timeline()
+        other.steps, other._past, other._future = self.steps, self._past.copy(), self._future.copy()
+        return other
+
     def undo(self) -> bool:
         """Take back the last change; False when there is none."""
         return self._shift(self._past, self._future)

@@ -73,22 +73,27 @@ class Selections:
     def prompt(self, prompt: Prompt) -> Act:
         """One more prompt. Raises `PromptError` when it says nothing, or nothing can be selected with it."""
         before = self.session.config
-        self.session.add(prompt)
-        self.session.config = replace(before, candidate=1)  # which one it was before means nothing now
-        return self._settled(f"{'+' if prompt.positive else '-'} {prompt.kind}", before)
+        with self.session.attempt():
+            self.session.add(prompt)
+            self.session.config = replace(before, candidate=1)  # which one it was before means nothing now
+            _ = self.current
+        return self._step(f"{'+' if prompt.positive else '-'} {prompt.kind}", before)
 
     def combine(self, operation: str, name: str) -> Act:
         """Combine what is selected with a kept selection. Raises `PromptError` as `Session.combine`."""
-        before = self.session.config
-        self.session.combine(operation, name)
-        return self._settled(f"{operation} {name}", before)
+        with self.session.attempt():
+            self.session.combine(operation, name)
+            _ = self.current
+        return self._step(f"{operation} {name}", self.session.config)
 
     def invert(self) -> Act:
         """Select the rest. Raises `PromptError` when nothing is selected so far."""
         if not self.session.steps:
             raise PromptError("nothing is selected, so there is no rest; click on an object first")
-        self.session.invert()
-        return self._settled("the inversion", self.session.config)
+        with self.session.attempt():
+            self.session.invert()
+            _ = self.current
+        return self._step("the inversion", self.session.config)
 
     def clear(self) -> Act | None:
         """Select nothing; kept selections stay. None when nothing was selected."""
@@ -125,12 +130,9 @@ class Selections:
         after = replace(before, **settings)
         if after == before:
             return None
-        self.session.config = after
-        try:
+        with self.session.attempt():
+            self.session.config = after
             _ = self.current
-        except PromptError:
-            self.session.config = before
-            raise
         return Act("a setting", lambda: self._configured(before), lambda: self._configured(after))
 
     def keep(self, name: str) -> Act:
@@ -163,16 +165,6 @@ class Selections:
             self.looks.pop(name, None)
 
         return self._changed_kept(f"forgetting {name}", change)
-
-    def _settled(self, words: str, before: SelectConfig) -> Act:
-        """The act of a step that was just made, unless nothing can be selected with it."""
-        try:
-            _ = self.current
-        except PromptError:
-            self.session.undo()
-            self.session.config = before
-            raise
-        return self._step(words, before)
 
     def _step(self, words: str, before: SelectConfig) -> Act:
         after = self.session.config
