@@ -18,6 +18,7 @@ from featurefields.heads.lights import LightMap, LightNetwork
 from featurefields.heads.walls import Walls
 from featurefields.maths.colour import linear_from_srgb, srgb_from_linear
 from featurefields.maths.compositing import over_alpha
+from featurefields.maths.harmonic_rows import ROWS_DEGREE, harmonic_rows
 from featurefields.maths.harmonics import harmonics, harmonics_count
 from featurefields.maths.reflections import reflect, reflectance_factors
 from featurefields.maths.similarity import Similarity
@@ -187,7 +188,9 @@ class ReflectedHead(Head):
         """Harmonics of the reflected direction; they teach neither places nor normals."""
         normals = normalize(splats.columns["normals"].detach(), dim=-1)
         leaving = reflect(towards.detach(), normals) @ self.light_from_world.T
-        return harmonics(leaving, tuple(range(1, self.near + 1)))
+        if self.near > ROWS_DEGREE:
+            return harmonics(leaving, tuple(range(1, self.near + 1)))
+        return harmonic_rows(leaving.T.contiguous(), self.near)[1:].T
 
     @torch.no_grad()
     def near_centre(self, splats: Splats, positions: Float[Tensor, "v 3"]) -> Float[Tensor, "n k"]:

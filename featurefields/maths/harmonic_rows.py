@@ -11,6 +11,8 @@ from math import pi, sqrt
 from jaxtyping import Float
 from torch import Tensor
 
+ROWS_DEGREE = 3
+"""Highest order that `harmonic_rows` knows."""
 FIRST = sqrt(3 / (4 * pi))
 SECOND = sqrt(15 / (4 * pi))
 THIRD = (sqrt(35 / (32 * pi)), sqrt(105 / (4 * pi)), sqrt(21 / (32 * pi)), sqrt(7 / (16 * pi)))
