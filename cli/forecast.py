@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import torch
 
@@ -84,11 +84,13 @@ class Forecast:
     """What a fit will take.
 
     Attributes:
+        splats: Gaussians at the end.
         fit_s, lift_s: seconds of both stages.
         memory: peak of memory.
         archive_bytes, checkpoint_bytes, cache_bytes: what it writes: the field, while fitting, and extracted features.
     """
 
+    splats: int
     fit_s: float
     lift_s: float
     memory: Memory
@@ -133,6 +135,7 @@ def forecast(
     on_stage()
     program = max(peak - table, before)
     return Forecast(
+        splats=costs.last,
         fit_s=fit_seconds(costs, config),
         lift_s=lift_s,
         memory=Memory(program, photos, table, min(kept, lifting.budget_bytes)),
@@ -143,11 +146,11 @@ def forecast(
 
 
 def step_costs(fit: "AppearanceFit") -> StepCosts:
-    """Seconds of a step at the start, with half and whole photos, and with as many Gaussians as there will be."""
+    """Seconds of a step at the start, with half and whole photos, and with as many Gaussians as the fit will reach."""
     steps, first = fit.config.steps, len(fit.splats)
     half_s = _seconds(fit, int(0.5 * fit.config.half_until * steps)) if fit.config.half_until > 0 else None
     first_s = _seconds(fit, steps // 2)
-    fit.grow()
+    fit.grow(reached(first, fit.config))
     last_s = _seconds(fit, steps // 2)
     return StepCosts(first, len(fit.splats), half_s or first_s, first_s, last_s)
 
@@ -165,12 +168,24 @@ def _seconds(fit: "AppearanceFit", step: int) -> float:
 
 def fit_seconds(costs: StepCosts, config: "AppearanceConfig") -> float:
     """All steps, with the Gaussians growing as `DensifyConfig` says."""
-    count, total = costs.first, 0.0
+    return sum(
+        costs.at(min(count, costs.last), half=step < config.half_until * config.steps)
+        for step, count in enumerate(counts(costs.first, config))
+    )
+
+
+def reached(first: int, config: "AppearanceConfig") -> int:
+    """Gaussians at the end: as many as are allowed, or fewer where the steps are too few."""
+    return [first, *counts(first, config)][-1]
+
+
+def counts(first: int, config: "AppearanceConfig") -> "Iterator[int]":
+    """Gaussians in every step, when every change adds the most that it may."""
+    count = first
     for step in range(config.steps):
         if config.densify.due(step, config.steps):
-            count = min(costs.last, int(count * (1 + config.densify.growth)))
-        total += costs.at(count, half=step < config.half_until * config.steps)
-    return total
+            count = config.densify.grown(count)
+        yield count
 
 
 def _lifting(

@@ -104,7 +104,7 @@ def run(options: PlanOptions, console: Console) -> Summary:
             f"other programs are at work (load {load:.1f} on {cores} processors): minutes are of this machine as busy "
             "as it is"
         )
-    choice = chosen(found.memory, budget, options.splats, downscale)
+    choice = chosen(found.memory, budget, options.splats, downscale, reached=found.splats)
     if budget is not None and not choice.fits:
         console.note(
             f"even {choice.splats:,} splats of photos reduced by {choice.downscale:g} take more than "
@@ -118,11 +118,17 @@ def run(options: PlanOptions, console: Console) -> Summary:
     )
 
 
-def chosen(memory: "Memory", budget: int | None, splats: int, downscale: float) -> Choice:
-    """What to change until everything fits: views kept while lifting first, then photos, then Gaussians."""
+def chosen(
+    memory: "Memory", budget: int | None, splats: int, downscale: float, *, reached: int | None = None
+) -> Choice:
+    """What to change until everything fits: views kept while lifting first, then photos, then Gaussians.
+
+    `reached`: how many Gaussians the table of `memory` has, where that is not `splats`.
+    """
     if budget is None or memory.total <= budget:
         return Choice(splats, downscale, max(memory.lifting, 4 * 10**9), True)
-    photos, table, count, factor = memory.photos, memory.table, splats, downscale
+    most = min(splats, reached or splats)
+    photos, table, count, factor = memory.photos, memory.table, most, downscale
     while (left := budget - memory.program - photos - table) < LEAST_LIFTING:
         if photos > table and factor < 8 * downscale:
             factor, photos = factor * 1.25, int(photos / 1.25**2)
@@ -130,7 +136,7 @@ def chosen(memory: "Memory", budget: int | None, splats: int, downscale: float) 
             count, table = max(LEAST_SPLATS, int(0.8 * count)), int(0.8 * table)
         else:
             return Choice(count, factor, LEAST_LIFTING, False)
-    return Choice(count, factor, left, True)
+    return Choice(splats if count == most else count, factor, left, True)
 
 
 def _rows(found: "Forecast", budget: int | None, views: int, size: tuple[int, int]) -> dict[str, object]:
@@ -138,6 +144,7 @@ def _rows(found: "Forecast", budget: int | None, views: int, size: tuple[int, in
     return {
         "views to fit": views,
         "size": f"{size[0]}x{size[1]}",
+        "splats at the end": found.splats,
         "fit minutes": found.fit_s / 60,
         "features minutes": found.lift_s / 60,
         "minutes in all": (found.fit_s + found.lift_s) / 60,

@@ -65,6 +65,12 @@ def test_views_kept_while_lifting_go_first_then_photos_then_gaussians():
     assert not none.fits and none.splats == LEAST_SPLATS
 
 
+def test_gaussians_that_are_never_reached_are_not_what_is_saved():
+    found = chosen(MEMORY, int(1.8 * GB), 50_000, 1.0, reached=20_000)
+    assert found.splats < 20_000 and found.fits
+    assert chosen(MEMORY, 5 * GB, 50_000, 1.0, reached=20_000).splats == 50_000
+
+
 def planned(capsys: pytest.CaptureFixture[str], *words: object) -> dict:
     assert main(["plan", *map(str, words), "--json"]) == 0
     return json.loads(capsys.readouterr().out)
@@ -75,6 +81,7 @@ def test_a_forecast_of_the_bundled_scene(demo_scene: Path, capsys: pytest.Captur
     told = planned(capsys, "--data", demo_scene, *asked)
     assert told["minutes_in_all"] == pytest.approx(told["fit_minutes"] + told["features_minutes"])
     assert 0.05 < told["fit_minutes"] < 60 and told["features_minutes"] > 0
+    assert told["splats_at_the_end"] == 9000
     assert told["memory_GB"] > told["program_GB"] > 0.2
     assert told["feature_cache_MB"] > 1 and 1 < told["field_on_disk_MB"] < 20
     assert told["next"] == [f"ff fit --data {demo_scene} --steps 400 --features classical --splats 9000"]
@@ -112,12 +119,12 @@ class Priced:
     def run_step(self) -> None:
         self.now += self.cost(self.count, self.step < self.config.half_until * self.config.steps)
 
-    def grow(self) -> None:
-        self.count = self.config.densify.budget
+    def grow(self, count: int) -> None:
+        self.count = count
 
 
 @pytest.mark.parametrize("half_until", [0.0, 0.15, 0.5])
-@pytest.mark.parametrize("budget", [1000, 4000, 20_000])
+@pytest.mark.parametrize("budget", [1000, 4000, 20_000, 100_000])
 def test_a_forecast_is_the_sum_of_all_steps_where_steps_follow_the_law(
     half_until: float, budget: int, monkeypatch: pytest.MonkeyPatch
 ):
@@ -131,6 +138,7 @@ def test_a_forecast_is_the_sum_of_all_steps_where_steps_follow_the_law(
             whole.count = min(budget, int(whole.count * (1 + config.densify.growth)))
         whole.run_step()
     assert told == pytest.approx(whole.now)
+    assert forecast.reached(1000, config) == whole.count <= budget
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +146,7 @@ def grown(demo_scene: Path) -> tuple[Scene, AppearanceFit]:
     scene = read_scene(demo_scene, downscale=2)
     config = AppearanceConfig(steps=400, densify=DensifyConfig(budget=3000))
     fit = AppearanceFit(scene, config, rasterizer=choose_rasterizer("reference"))
-    fit.grow()
+    fit.grow(3000)
     return scene, fit
 
 

@@ -255,14 +255,14 @@ class AppearanceFit:
         self.adam.replace_rows(list(splats.tensors()), keep, new.tensors())
         self._restart_counts()
 
-    def grow(self) -> None:
-        """Split Gaussians, whatever their share of the error, until there are as many as there will be.
+    def grow(self, count: int) -> None:
+        """Split Gaussians, whatever their share of the error, until there are `count`.
 
         Only for finding out what steps will cost: this is no part of a fit.
         """
-        config = replace(self.config.densify, growth=1.0)
+        config = replace(self.config.densify, growth=1.0, budget=count)
         before = 0
-        while before < len(self.splats) < config.budget:
+        while before < len(self.splats) < count:
             before = len(self.splats)
             splats = self.splats.detach()
             keep, new = changed_rows(splats, torch.ones(before, device=self.device), config, self.generator)

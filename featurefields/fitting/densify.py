@@ -40,6 +40,10 @@ class DensifyConfig:
         """Whether the table changes after this step (counted from 1)."""
         return step % self.every == 0 and self.start * steps <= step <= self.stop * steps
 
+    def grown(self, count: int) -> int:
+        """How many `count` Gaussians become at most in one change."""
+        return max(count, min(self.budget, int(count * (1 + self.growth))))
+
 
 def to_remove(splats: Splats, config: DensifyConfig) -> Bool[Tensor, "n"]:
     """Transparent Gaussians, and those that are no longer finite."""
