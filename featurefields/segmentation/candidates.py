@@ -7,7 +7,7 @@ joins its neighbour. Selections that last long, as maximally stable regions do i
 candidates: a part, the object, a group of objects.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ LATE = 3
 """Lasting from height a to b counts b^LATE - a^LATE: late merges are between things."""
 USUAL, SPREAD = 0.02, 1.5
 """How large things are that are clicked on, as a share of all that the pictures show, and how far the logarithm of
-their size spreads about that (a normal distribution): neither a speck nor most of the scene is what is usually meant."""
+their size spreads about that (a normal distribution): neither a speck nor most of the scene is usually meant."""
 MOST = 4
 """Candidates that are told at most."""
 
@@ -100,22 +100,28 @@ class Lasting(NamedTuple):
 
 
 def lasting_steps(
-    heights: NDArray[np.float64], sizes: NDArray[np.float64], total: float, *, until: float | None = None
+    heights: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    total: float,
+    *,
+    until: float | None = None,
+    likely: Callable[[float], float] | None = None,
 ) -> list[Lasting]:
     """How long a growing selection (heights and sizes: s) stays the same from every step on, most evidence first.
 
-    The last step lasts to `until`.
+    The last step lasts to `until`. `likely` is how usual it is to mean something of a size, as a share of the total;
+    by default, with a single click.
     """
     ends = np.append(heights[1:], heights[-1] if until is None else max(until, heights[-1]))
-    found = []
+    likely, found = likely or usual, []
     for i in range(len(sizes)):
         j = int(np.searchsorted(sizes, sizes[i] * SAME, side="right")) - 1
         step = i + int((ends - heights)[i : j + 1].argmax())
-        evidence = float(ends[j] ** LATE - heights[i] ** LATE) * _likely(float(sizes[j] / total))
+        evidence = float(ends[j] ** LATE - heights[i] ** LATE) * likely(float(sizes[j] / total))
         found.append(Lasting(evidence, i, j, step))
     return sorted(found, key=lambda one: (-one.evidence, one.first))
 
 
-def _likely(share: float) -> float:
-    """0..1: how usual it is to mean something of this size."""
+def usual(share: float) -> float:
+    """0..1: how usual it is to click on something of this size."""
     return float(np.exp(-0.5 * (np.log(max(share, 1e-12) / USUAL) / SPREAD) ** 2))

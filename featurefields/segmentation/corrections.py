@@ -3,8 +3,8 @@
 Letters: r smallest regions.
 
 Whoever clicks again has seen the selection, so a correction is local. A part that is missing brings the whole to which
-it and the first prompt belong, if that is a lasting selection; else what it is a lasting part of; else as much around
-it as is no larger than the selection. A part too much takes away in the same way, but for the last; where it is the larger
+it and the first prompt belong, unless that is far larger; else what it is a lasting part of; else as much around it as
+is no larger than the selection. A part too much takes away in the same way, but for the last; where it is the larger
 side of the merge with what was meant, and that is a lasting selection of its own, everything on its side goes. Of a
 spot at a border one knows nothing more than what it shows: only the Gaussians that were clicked change, and a region
 if it is no more than a spot itself.
@@ -16,17 +16,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from featurefields.segmentation.candidates import lasting_steps
+from featurefields.segmentation.candidates import lasting_steps, usual
 from featurefields.segmentation.hierarchy import Hierarchy
 
 GROW = 3.0
-"""Another thing that a correction brings or takes is at most this many times the selection, or what reaches from it to
+"""Whole things that a correction brings or takes are at most this many times the selection, or what reaches from it to
 the click."""
 CLEAR, SOME = 0.7, 0.3
 """Shares of the longest lasting selection around a leaf: a part, and an object from which something larger is taken,
 last at least as long as the first, a whole as the second."""
 PART = 0.5
 """Parts that a correction brings or takes are at most this share of the selection."""
+LARGE, ALL = 0.5, 0.9
+"""From LARGE to ALL, as shares of what the tree holds, things are ever less likely meant."""
 SPOT = 0.02
 """A region of at most this share of the selection changes as a whole."""
 
@@ -41,6 +43,11 @@ def near(chosen: NDArray[np.bool_]) -> float:
     """Not far from the selection."""
     del chosen
     return 1.0
+
+
+def any_size(share: float) -> float:
+    """0..1: how likely something is meant of which several places were clicked: all but everything."""
+    return float(np.clip(np.log(ALL / max(share, 1e-12)) / np.log(ALL / LARGE), 0, 1))
 
 
 @dataclass(frozen=True)
@@ -93,12 +100,12 @@ def _bring(
     now = stretch * hierarchy.sizes_in_order[chosen].sum()
     chain = [node for node in hierarchy.chain(leaf) if not _holds(hierarchy, node, unwanted)] or [leaf]
     whole = next((node for node in chain if _holds(hierarchy, node, first)), None)
-    if whole is not None:
+    if whole is not None and hierarchy.tree.size[whole] <= GROW * now:
         path = next(path for path in map(hierarchy.chain, first) if whole in path)
-        if _lasts(hierarchy, path, path.index(whole)) >= SOME:
+        if _lasts(hierarchy, path, path.index(whole), any_size) >= SOME:
             chosen[slice(*hierarchy.spans[whole])] = True
             return
-    part = _part(hierarchy, chain, now)
+    part = _part(hierarchy, chain, now, any_size)
     if part is None:  # something is missing here: as much as is no larger than what there is
         part = next((node for node in reversed(chain) if hierarchy.tree.size[node] <= now), None)
     if part is not None:
@@ -114,15 +121,17 @@ def _take(hierarchy: Hierarchy, chosen: NDArray[np.bool_], leaf: int, meant: set
     if merge != side and tree.size[side] > tree.size[merge] - tree.size[side]:
         for other in meant:
             path = hierarchy.chain(other)
-            if merge in path and _lasts(hierarchy, path, path.index(merge) - 1) >= CLEAR:
+            if merge in path and _lasts(hierarchy, path, path.index(merge) - 1, usual) >= CLEAR:
                 chosen[slice(*hierarchy.spans[side])] = False
                 return
-    part = _part(hierarchy, chain, now)
+    part = _part(hierarchy, chain, now, usual)
     if part is not None:
         chosen[slice(*hierarchy.spans[part])] = False
 
 
-def _part(hierarchy: Hierarchy, chain: Sequence[int], now: float) -> int | None:
+def _part(
+    hierarchy: Hierarchy, chain: Sequence[int], now: float, likely: Callable[[float], float]
+) -> int | None:
     """What a leaf, the first of `chain`, is a part of: the node that lasts longest among those that are no large
     share of the selection, whose size is `now`; or another thing, if that is what lasts longest of all.
 
@@ -130,7 +139,7 @@ def _part(hierarchy: Hierarchy, chain: Sequence[int], now: float) -> int | None:
     """
     tree, whole = hierarchy.tree, hierarchy.chain(chain[0])
     sizes = tree.size[whole]
-    steps = lasting_steps(tree.height[whole], sizes, sizes.max())
+    steps = lasting_steps(tree.height[whole], sizes, sizes.max(), likely=likely)
     longest = steps[0].evidence
     for place, one in enumerate(steps):
         most = GROW if place == 0 else PART
@@ -139,10 +148,10 @@ def _part(hierarchy: Hierarchy, chain: Sequence[int], now: float) -> int | None:
     return chain[0] if sizes[0] <= SPOT * now else None
 
 
-def _lasts(hierarchy: Hierarchy, path: list[int], place: int) -> float:
+def _lasts(hierarchy: Hierarchy, path: list[int], place: int, likely: Callable[[float], float]) -> float:
     """How long the selection that the first of `path` has grown to at a place on it lasts, beside the longest."""
     tree = hierarchy.tree
-    steps = lasting_steps(tree.height[path], tree.size[path], tree.size[path].max())
+    steps = lasting_steps(tree.height[path], tree.size[path], tree.size[path].max(), likely=likely)
     here = max((one.evidence for one in steps if one.first <= place <= one.last), default=0.0)
     return here / steps[0].evidence if steps[0].evidence > 0 else 0.0
 
