@@ -1,5 +1,6 @@
 """What browsers get: cameras, pictures, splats; and what their events, forms and paths mean."""
 
+import base64
 import io
 import json
 from dataclasses import replace
@@ -18,6 +19,7 @@ from featurefields.maths.similarity import Similarity
 from featurefields.raster import choose_rasterizer
 from featurefields.readers import read_scene
 from featurefields.segmentation.prompts import Box, Click, MaskPrompt, Scribble
+from featurefields.selection import Selection
 from featurefields.viewer.camera_list import CameraList, flown
 from featurefields.viewer.cameras import Pose, nearest
 from featurefields.viewer.document import Document
@@ -213,11 +215,20 @@ class TestStrip:
         document.prompt(Click(24.0, 20.0, CAMERA))
         chosen = [document.selections.candidate(1)] * 2
         text = strip_of(painter, field, chosen, Pose.of(CAMERA))
-        import base64
-
         head, data = text.removesuffix(")").split("base64,")
         assert head == "![candidates](data:image/jpeg;"
         assert Image.open(io.BytesIO(base64.b64decode(data))).width > 100
+
+    def test_a_candidate_of_nearly_everything_makes_the_others_no_smaller(
+        self, painter: Painter, field: FeatureField
+    ):
+        def size(*masks: torch.Tensor) -> tuple[int, int]:
+            chosen = [Selection(mask, mask.float(), field.fingerprint(), {}) for mask in masks]
+            data = strip_of(painter, field, chosen, Pose.of(CAMERA)).removesuffix(")").split("base64,")[1]
+            return Image.open(io.BytesIO(base64.b64decode(data))).size
+
+        ball, everything = part("red"), torch.ones(len(field), dtype=torch.bool)
+        assert size(ball, everything) == size(ball, ball) != size(everything, everything)
 
     def test_around(self):
         mask = torch.zeros(300, 400, dtype=torch.bool)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from featurefields.viewer.app import Viewer
 
 THUMBNAIL_PX = 64
-SIZE = 0.08
+SIZE = 0.05
 """Length of a frustum, as a part of the distance to what the photos show."""
-NEAR = 2.0
+NEAR = 5.0
 """Frustums that begin within so many of their lengths are not shown: they would cover what they stand in."""
 AT_MOST = 300
 COLOUR = (0, 114, 178)

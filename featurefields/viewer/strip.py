@@ -20,6 +20,8 @@ DRAWN_PX = 320
 LEAST_PX = 110
 """Previews show at least so much around a small object."""
 MARGIN = 0.15
+LARGE = 1 / 3
+"""Candidates that mark so much of the picture do not decide what the previews show: the others would be tiny."""
 SEEN = 0.02
 
 
@@ -32,7 +34,8 @@ def strip_of(painter: Painter, field: FeatureField, chosen: Sequence[Selection],
         for selection in chosen
     ]
     changed = torch.stack([(picture - plain).abs().amax(-1) > SEEN for picture in pictures])
-    rows, columns = around(changed.any(0))
+    small = changed[changed.float().mean((1, 2)) < LARGE]
+    rows, columns = around((small if len(small) else changed).any(0))
     pictures = [picture[rows, columns] for picture in pictures]
     sheet = strip(pictures, [str(number + 1) for number in range(len(pictures))], columns=2)
     return f"![candidates](data:image/jpeg;base64,{jpeg(sheet)})"
