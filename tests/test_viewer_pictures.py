@@ -67,6 +67,14 @@ class TestCameras:
         moved = replace(Pose.of(camera), position=(5.0, 5.0, 5.0))
         assert stage.photo_at(moved) is None
 
+    def test_poses_are_near_when_place_and_turn_are(self):
+        pose = Pose.of(CAMERA)
+        other = replace(pose, wxyz=tuple(-part for part in pose.wxyz))  # the same turn
+        assert pose.is_near(other, 1e-6) and not pose.is_near(other, 0.0)
+        w, x, y, z = pose.wxyz
+        assert not pose.is_near(replace(pose, wxyz=(x, w, y, z)), 1.0)
+        assert not pose.is_near(replace(pose, position=(0.0, 0.0, 0.0)), 1.0)
+
 
 class TestPictures:
     def test_the_layers_of_the_field_are_drawn(self, painter: Painter, field: FeatureField):

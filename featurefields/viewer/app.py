@@ -265,7 +265,7 @@ class Viewer:
         camera, up, browser.distance = self.stage.first()
         if up is not None:
             client.camera.up_direction = up.double().numpy()
-        browser.go_to(camera, browser.distance)
+        browser.begin_at(camera, browser.distance)
         browser.refresh(wait_s=0.3)
         panel.tell(f"{len(self.document.base):,} splats; press ? for keys")
         if client.client_id not in self.server.get_clients():  # it left meanwhile

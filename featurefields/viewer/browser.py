@@ -4,7 +4,6 @@ While it moves, the browser draws splats itself (or gets small pictures); when i
 a sharp picture from the renderer.
 """
 
-import math
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,6 +35,8 @@ SPLATS_WAIT_S = 0.4
 SPLATS = "/splats"
 ARRIVED = 1e-3
 """So near to where it was sent, in distances to what it looks at, a browser has arrived."""
+FIRST_TRIES, FIRST_WAIT_S = 10, 1.0
+"""A page that has just been opened is sent to its place so often, unless it says after so long that it is there."""
 
 Still = NDArray[np.uint8]
 
@@ -66,7 +67,9 @@ class Browser:
         self._splats: Any = None
         self._wants_splats, self._sent, self._moving = splats, -1, False
         self._sky = np.full(3, 255, np.uint8)
-        self.distance, self._goal = 1.0, (math.inf, math.inf, math.inf)
+        self.distance = 1.0
+        self._goal: Pose | None = None
+        self._arrived = False
         client.camera.on_update(lambda _: self.moved())
 
     @property
@@ -81,14 +84,28 @@ class Browser:
         if pose == self.pose:
             return
         self.pose, self.last = pose, None
-        if math.dist(pose.position, self._goal) > ARRIVED * self.distance:
-            self._show_moving(pose)  # else it jumped: what it shows stays until the sharp picture comes
+        if self._goal is not None and self._goal.is_near(pose, ARRIVED * self.distance):
+            self._arrived = True  # it jumped: what it shows stays until the sharp picture comes
+        else:
+            self._show_moving(pose)
         self.refresh(wait_s=SETTLED_S)
+
+    def begin_at(self, camera: Camera, distance: float, tries: int = FIRST_TRIES) -> None:
+        """`go_to`, again and again until the page says that it is there: one that still starts may miss it."""
+        self.go_to(camera, distance)
+
+        def look(_: Any) -> None:
+            if not self._arrived and tries > 1:
+                nudged = camera.position.double().cpu().numpy() + ARRIVED * distance
+                self.client.camera.position = nudged  # viser sends nothing that it believes to have sent
+                self.begin_at(camera, distance, tries - 1)
+
+        self._worker.wish((self.number, "arrival"), lambda: np.empty(0, np.uint8), look, wait_s=FIRST_WAIT_S)
 
     def go_to(self, camera: Camera, distance: float) -> None:
         """Stand where a camera stands, looking at something so far away."""
         pose, (up, target) = Pose.of(camera), up_and_target(camera, distance)
-        self._goal = pose.position
+        self._goal = pose
         handle = self.client.camera
         with self.client.atomic():
             handle.up_direction = self._upright(up, camera)
@@ -124,7 +141,7 @@ class Browser:
 
     def gone(self) -> None:
         """The browser is closed."""
-        for name in ("still", "moving", "splats", "strip"):
+        for name in ("still", "moving", "splats", "strip", "arrival"):
             self._worker.forget((self.number, name))
 
     def redraw(self) -> Still:

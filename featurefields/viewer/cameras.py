@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from featurefields.camera import Camera
 from featurefields.maths.rotations import matrix_from_quat, quat_from_matrix
 
+SAME_TURN = 1e-4
+
 
 @dataclass(frozen=True)
 class Pose:
@@ -35,6 +37,11 @@ class Pose:
         px, py, pz = camera.position.double().tolist()
         fov = 2 * math.atan(camera.height / (2 * float(camera.focal_px[1])))
         return Pose((w, x, y, z), (px, py, pz), fov, camera.width / camera.height)
+
+    def is_near(self, other: "Pose", reach: float, turn: float = SAME_TURN) -> bool:
+        """Whether both stand within `reach` and look the same way, but for `turn` (1 - |cosine| of half the angle)."""
+        turned = 1 - abs(sum(a * b for a, b in zip(self.wxyz, other.wxyz, strict=True)))
+        return math.dist(self.position, other.position) < reach and turned < turn
 
     def camera(self, longest: int) -> Camera:
         """The camera of its canvas, with `longest` pixels on the longer side."""

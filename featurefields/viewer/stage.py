@@ -14,7 +14,7 @@ from featurefields.viewer.drawing import STRENGTH, Mark, Painter, Seen, overview
 from featurefields.viewer.palette import CURRENT, Colour, colour_of
 from featurefields.visualization.paths import looked_at, mean_up
 
-SAME_PLACE, SAME_TURN = 1e-3, 1e-4
+SAME_PLACE = 1e-3
 
 
 class Stage:
@@ -75,10 +75,7 @@ class Stage:
         name = self.photo_near(pose)
         if name is None:
             return None
-        at = Pose.of(self.cameras[name])
-        apart = max(abs(a - b) for a, b in zip(at.position, pose.position, strict=True))
-        turned = 1 - abs(sum(a * b for a, b in zip(at.wxyz, pose.wxyz, strict=True)))
-        return name if apart < SAME_PLACE and turned < SAME_TURN else None
+        return name if Pose.of(self.cameras[name]).is_near(pose, SAME_PLACE) else None
 
     def photo_near(self, pose: Pose) -> str | None:
         """The photo that was taken from nearest; None when there are none."""
