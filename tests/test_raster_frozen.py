@@ -407,3 +407,24 @@ def test_a_budget_of_nothing_keeps_no_view():
     pictures = [[view.draw(x) for view in views] for _ in range(2)]
     assert all(torch.equal(*pair) for pair in zip(*pictures, strict=True)) and views.nbytes == 0
     assert counting.frozen == 6
+
+
+def test_a_passing_view_holds_its_contributions_while_it_is_used(monkeypatch):
+    """It draws and gathers the same bits, is not kept, and is weighed once instead of in every product."""
+    splats, x, cameras = cameras_around(3, (60, 44))
+    maps = torch.randn(44, 60, 3, generator=seeded(3))
+    weighed, weigh = [], contributions.Contributions._weigh
+    monkeypatch.setattr(
+        contributions.Contributions, "_weigh", lambda *args: (weighed.append(args), weigh(*args))[1]
+    )
+
+    def products(passing: int) -> tuple[list[Tensor], int]:
+        views = FrozenViews(CPU, splats, cameras, CONFIG, budget_bytes=0, passing_bytes=passing)
+        weighed.clear()
+        found = [tensor for view in views for tensor in (view.draw(x), view.gather(maps))]
+        assert views.nbytes == 0
+        return found, len(weighed)
+
+    (made_anew, often), (held, once) = products(0), products(2**30)
+    assert all(torch.equal(*pair) for pair in zip(made_anew, held, strict=True))
+    assert often == 3 * once > 0

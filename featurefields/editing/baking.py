@@ -24,7 +24,7 @@ from featurefields.field import FeatureField, render
 from featurefields.heads.harmonics import HarmonicsHead
 from featurefields.heads.reflected import ReflectedHead
 from featurefields.maths.harmonics import CONSTANT, harmonics_count
-from featurefields.raster import FrozenViews, Rasterizer, choose_rasterizer
+from featurefields.raster import FROZEN_BYTES, FrozenViews, Rasterizer, choose_rasterizer
 from featurefields.splats import Splats, concatenate
 
 UNSEEN_VIEWS = 6
@@ -43,6 +43,8 @@ class BakeConfig:
     """Times that what shows black is found anew."""
     steps: int = 12
     """Steps of conjugate gradients in each."""
+    kept_bytes: int = 2**28
+    """Memory for views that are kept; the others are made anew in every pass."""
 
 
 QUICK = BakeConfig(viewpoints=ViewpointsConfig(views=48, between=1, least=16), ridge=0.03, steps=3)
@@ -87,7 +89,9 @@ def bake_harmonics(
         on_view()
     splats = _ordinary(field.splats, field.splats.means.new_zeros(len(field), harmonics_count(degree), 3))
     splats = splats if dome is None else concatenate([splats, dome])
-    frozen = FrozenViews(rasterizer, splats, cameras)
+    frozen = FrozenViews(
+        rasterizer, splats, cameras, budget_bytes=config.kept_bytes, passing_bytes=FROZEN_BYTES
+    )
     views = BandViews(splats.means, degree, frozen, cameras, on_view)
     found = how_seen(views, pictures, config.ridge)
     colour = torch.where(found.weight[:, None] > SEEN, found.colour, _unseen(field, cameras, dome))

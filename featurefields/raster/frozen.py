@@ -50,6 +50,9 @@ class FrozenViews(Sequence[FrozenView]):
     A view is made when it is first asked for and kept as long as all kept ones fit in `budget_bytes`; later views are
     made anew each time. Going round the cameras again and again then costs nothing for those that fit, where throwing
     out the oldest would keep none of them.
+
+    A view that is not kept calculates its contributions in every product, unless `passing_bytes`, which come on top of
+    the budget, hold them while it is in use: worth it for whoever draws and gathers with each view in turn.
     """
 
     def __init__(
@@ -60,9 +63,10 @@ class FrozenViews(Sequence[FrozenView]):
         config: RasterConfig = RasterConfig(),
         *,
         budget_bytes: int = FROZEN_BYTES,
+        passing_bytes: int = 0,
     ) -> None:
         self._rasterizer, self._splats, self._config = rasterizer, splats.detach(), config
-        self._cameras, self._budget = cameras, budget_bytes
+        self._cameras, self._budget, self._passing = cameras, budget_bytes, passing_bytes
         self._kept: dict[int, FrozenView] = {}
 
     def __len__(self) -> int:
@@ -74,7 +78,8 @@ class FrozenViews(Sequence[FrozenView]):
             return self._kept[index]
         left = self._budget - self.nbytes
         camera = self._cameras[index]
-        view = self._rasterizer.freeze(self._splats, camera, self._config, budget_bytes=max(left, 0))
+        room = max(left, self._passing, 0)
+        view = self._rasterizer.freeze(self._splats, camera, self._config, budget_bytes=room)
         if view.nbytes <= left:
             self._kept[index] = view
         return view
