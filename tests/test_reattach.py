@@ -147,3 +147,28 @@ def test_a_scene_that_is_not_the_same_is_one_clear_line(kind: str):
 def test_unmatched_rows_get_nothing():
     found = Recognised(torch.tensor([2, -1, 0]), 2, 0, 0)
     assert found.carried(torch.tensor([4, 5, 6])).tolist() == [6, 0, 4] and found.unmatched == 1
+
+
+def test_splats_with_next_to_no_thickness_are_known_by_their_colour():
+    """Fewer digits move them by more than they are thick, and make them thicker."""
+    whole = scene()
+    thin = torch.tensor([0.0, -4.0, -8.0]).expand(N, 3)
+    whole = replace(whole, log_scales=whole.log_scales + thin)
+    moved = 0.2 * whole.scales[:, :1] * torch.nn.functional.normalize(whole.quats[:, :3], dim=-1)
+    stored = whole.columns["harmonics"] + 0.01
+    coarse = replace(whole.with_columns(harmonics=stored), means=whole.means + moved)
+    coarse = replace(coarse, log_scales=coarse.log_scales + torch.tensor([0.0, 0.0, 2.0]))
+    found = recognise(coarse, whole)
+    right = found.index == torch.arange(N)
+    assert found.near > 0.95 * N and bool((right | (found.index < 0)).float().mean() > 0.98)
+    with pytest.raises(PromptError, match="another scene"):  # of another colour they could be any
+        recognise(coarse.with_columns(harmonics=stored + 0.5), whole)
+
+
+def test_opacities_without_bounds_are_no_trouble():
+    """A file of 8 bits can say that something is solid, whose logit is infinite."""
+    whole = scene()
+    solid = replace(whole, opacity_logits=torch.full_like(whole.opacity_logits, torch.inf))
+    assert recognise(solid.select(shuffled()), solid).exact == N
+    moved = replace(solid, means=solid.means + 5.0)
+    assert recognise(moved, solid).alike == N

@@ -23,6 +23,8 @@ NEAR = 4
 """So many nearest splats are looked at for one of the same size."""
 SIZE_RATIO = 1.3
 """Splats of the same size differ by less than this factor along every axis."""
+SAME_COLOUR = 0.05
+"""Base colours, as files have them, that are stored with fewer digits differ by less."""
 MATCHED_MIN = 0.1
 """Fewer recognised splats, of the smaller of the two scenes, mean that the scenes are not the same."""
 
@@ -55,8 +57,9 @@ class Recognised:
 def recognise(edited: Splats, labelled: Splats, *, tolerance: float = 0.5) -> Recognised:
     """Find every splat of `edited` in `labelled`; both need a column "harmonics", of any degree.
 
-    Nearest splats count within `tolerance` times their middle standard deviation, and only when most of what was
-    recognised is where it was: after the whole scene was moved they would be found by accident.
+    Nearest splats count within `tolerance` times their middle standard deviation (their largest one where the colour is
+    the same), and only when most of what was recognised is where it was: after the whole scene was moved they would be
+    found by accident.
 
     Raises:
         PromptError: hardly anything was recognised, so that these are not the same scene, or it was moved and
@@ -100,7 +103,7 @@ def _paired(
     whole = np.concatenate([labelled, edited])
     order = np.lexsort(whole.T)
     group = np.empty(len(whole), dtype=np.int64)
-    group[order] = np.cumsum(np.append(0, (np.diff(whole[order], axis=0) != 0).any(-1)))
+    group[order] = np.cumsum(np.append(0, (whole[order][1:] != whole[order][:-1]).any(-1)))
     old, new = group[: len(labelled)], group[len(labelled) :]
     count_old, count_new = (np.bincount(part, minlength=len(whole)) for part in (old, new))
     rows_old, rows_new = (np.argsort(part, kind="stable") for part in (old, new))
@@ -115,7 +118,12 @@ def _paired(
 
 
 def _nearest(edited: Splats, labelled: Splats, index: Int[Tensor, "n"], tolerance: float) -> Int[Tensor, "n"]:
-    """`index`, and where it is -1 the nearest splat of about the same size within reach."""
+    """`index`, and where it is -1 the nearest splat that it can be.
+
+    That has about the same size and is within `tolerance` middle deviations; or it has the same base colour and about
+    the same two larger sizes, and is within `tolerance` largest deviations: files with fewer digits move splats that
+    are next to nothing across by more than that, and make them thicker.
+    """
     open_rows = (index < 0).nonzero()[:, 0]
     if len(open_rows) == 0:
         return index
@@ -125,9 +133,12 @@ def _nearest(edited: Splats, labelled: Splats, index: Int[Tensor, "n"], toleranc
     distance, candidate = KDTree(targets.numpy()).query(places[open_rows].numpy(), k=count, workers=-1)
     distance = torch.from_numpy(np.reshape(distance, (-1, count)))
     candidate = torch.from_numpy(np.reshape(candidate, (-1, count))).long()
-    of_size = (sizes[open_rows][:, None] - target_sizes[candidate]).abs().amax(-1) < float(np.log(SIZE_RATIO))
-    reach = tolerance * target_sizes[candidate][..., 1].exp()
-    fits = of_size & (distance <= reach)
+    fitting = (sizes[open_rows][:, None] - target_sizes[candidate]).abs() < float(np.log(SIZE_RATIO))
+    middle, largest = target_sizes[candidate][..., 1:].exp().unbind(-1)
+    colour, target_colour = (torch.from_numpy(_look(part)[:, :3]) for part in (edited, labelled))
+    alike = (colour[open_rows][:, None] - target_colour[candidate]).abs().amax(-1) < SAME_COLOUR
+    fits = fitting.all(-1) & (distance <= tolerance * middle)
+    fits |= alike & fitting[..., 1:].all(-1) & (distance <= tolerance * largest)
     first = fits.double().argmax(-1)
     best = candidate.gather(1, first[:, None])[:, 0]
     result = index.clone()
