@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -107,6 +108,7 @@ def test_a_page_that_never_answers_is_given_up(browser: Browser, wishes: Wishes)
 
 def test_only_movements_show_something_at_once(browser: Browser, page: Page, wishes: Wishes):
     browser.go_to(CAMERA, 3.0)
+    page.tells(replace(Pose.of(CAMERA), wxyz=(1.0, 0.0, 0.0, 0.0)))  # there, but not turned yet
     page.tells(Pose.of(CAMERA))
     assert "moving" not in wishes.waiting and "still" in wishes.waiting
     moved = looking((3.0, 0.4, 1.6), size=(48, 40))

@@ -84,10 +84,12 @@ class Browser:
         if pose == self.pose:
             return
         self.pose, self.last = pose, None
-        if self._goal is not None and self._goal.is_near(pose, ARRIVED * self.distance):
-            self._arrived = True  # it jumped: what it shows stays until the sharp picture comes
-        else:
+        goal, reach = self._goal, ARRIVED * self.distance
+        arrived = goal is not None and goal.is_near(pose, reach)
+        turning = goal is not None and not self._arrived and goal.is_near(pose, reach, turn=1.0)
+        if not arrived and not turning:  # else it jumps: what it shows stays until the sharp picture comes
             self._show_moving(pose)
+        self._arrived = self._arrived or arrived
         self.refresh(wait_s=SETTLED_S)
 
     def begin_at(self, camera: Camera, distance: float, tries: int = FIRST_TRIES) -> None:
@@ -105,7 +107,7 @@ class Browser:
     def go_to(self, camera: Camera, distance: float) -> None:
         """Stand where a camera stands, looking at something so far away."""
         pose, (up, target) = Pose.of(camera), up_and_target(camera, distance)
-        self._goal = pose
+        self._goal, self._arrived = pose, False
         handle = self.client.camera
         with self.client.atomic():
             handle.up_direction = self._upright(up, camera)

@@ -41,7 +41,7 @@ class Pose:
     def is_near(self, other: "Pose", reach: float, turn: float = SAME_TURN) -> bool:
         """Whether both stand within `reach` and look the same way, but for `turn` (1 - |cosine| of half the angle)."""
         turned = 1 - abs(sum(a * b for a, b in zip(self.wxyz, other.wxyz, strict=True)))
-        return math.dist(self.position, other.position) < reach and turned < turn
+        return math.dist(self.position, other.position) < reach and turned <= turn
 
     def camera(self, longest: int) -> Camera:
         """The camera of its canvas, with `longest` pixels on the longer side."""
