@@ -5,6 +5,7 @@ FF_BROWSER=1 asks for it; it needs playwright and a chromium that is installed.
 
 import os
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,8 @@ def test_cameras_are_shown_but_not_the_one_stood_in(viewer: Viewer, browser: Any
 
 def test_a_jump_shows_no_splats_on_the_way(field_folder: Path, tmp_path: Path, browser: Any):
     """Drawing them takes a moment, in which there would be nothing; turning by hand does show them."""
+    if version("viser").startswith("0."):
+        pytest.skip("pages of viser before 1.0 tell of a jump in parts, as of a movement")
     options = ViewOptions(source=field_folder, session=tmp_path / "jumps", port=0, size=256)
     viewer = start(options, Console(json=True))
     seat = Seat(viewer, browser, WINDOW)
