@@ -7,7 +7,7 @@ from math import nan
 from statistics import median
 from typing import TYPE_CHECKING
 
-from featurefields.errors import PromptError, SceneError
+from featurefields.errors import SceneError
 
 from .clicks import CLICKS_FILE, ClickRow, ClickTrial, ObjectClick, read_clicks
 from .photos import click_of
@@ -201,12 +201,9 @@ def _clicked(session: "Session", click: "UserClick") -> "Tensor":
     from featurefields.segmentation.prompts import Click
 
     camera = session.field.about.cameras[click.view].to(session.field.splats.means)
-    session.add(Click(click.x, click.y, camera, click.positive))
-    try:
-        return session.selection.mask
-    except PromptError:
-        session.undo()
-        raise
+    with session.attempt():
+        session.add(Click(click.x, click.y, camera, click.positive))
+    return session.selection.mask
 
 
 def spread(views: "Sequence[View]", most: int) -> "Sequence[View]":

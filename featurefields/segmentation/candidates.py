@@ -99,13 +99,18 @@ class Lasting(NamedTuple):
     step: int
 
 
+def usual(share: float) -> float:
+    """0..1: how usual it is to click on something of this size."""
+    return float(np.exp(-0.5 * (np.log(max(share, 1e-12) / USUAL) / SPREAD) ** 2))
+
+
 def lasting_steps(
     heights: NDArray[np.float64],
     sizes: NDArray[np.float64],
     total: float,
     *,
     until: float | None = None,
-    likely: Callable[[float], float] | None = None,
+    likely: Callable[[float], float] = usual,
 ) -> list[Lasting]:
     """How long a growing selection (heights and sizes: s) stays the same from every step on, most evidence first.
 
@@ -113,15 +118,10 @@ def lasting_steps(
     by default, with a single click.
     """
     ends = np.append(heights[1:], heights[-1] if until is None else max(until, heights[-1]))
-    likely, found = likely or usual, []
+    found = []
     for i in range(len(sizes)):
         j = int(np.searchsorted(sizes, sizes[i] * SAME, side="right")) - 1
         step = i + int((ends - heights)[i : j + 1].argmax())
         evidence = float(ends[j] ** LATE - heights[i] ** LATE) * likely(float(sizes[j] / total))
         found.append(Lasting(evidence, i, j, step))
     return sorted(found, key=lambda one: (-one.evidence, one.first))
-
-
-def usual(share: float) -> float:
-    """0..1: how usual it is to click on something of this size."""
-    return float(np.exp(-0.5 * (np.log(max(share, 1e-12) / USUAL) / SPREAD) ** 2))

@@ -129,10 +129,12 @@ class Session:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Whatever is done in here, settings included, never happened if it ends in a `PromptError`."""
+        """Whatever is done in here, settings included, never happened if it ends in a `PromptError`, or if nothing can
+        be selected afterwards (which raises what `selection` does)."""
         timeline, config = self._timeline.copy(), self._config
         try:
             yield
+            _ = self.selection
         except PromptError:
             self._timeline, self._config, self._selection = timeline, config, None
             raise

@@ -76,14 +76,12 @@ class Selections:
         with self.session.attempt():
             self.session.add(prompt)
             self.session.config = replace(before, candidate=1)  # which one it was before means nothing now
-            _ = self.current
         return self._step(f"{'+' if prompt.positive else '-'} {prompt.kind}", before)
 
     def combine(self, operation: str, name: str) -> Act:
         """Combine what is selected with a kept selection. Raises `PromptError` as `Session.combine`."""
         with self.session.attempt():
             self.session.combine(operation, name)
-            _ = self.current
         return self._step(f"{operation} {name}", self.session.config)
 
     def invert(self) -> Act:
@@ -92,7 +90,6 @@ class Selections:
             raise PromptError("nothing is selected, so there is no rest; click on an object first")
         with self.session.attempt():
             self.session.invert()
-            _ = self.current
         return self._step("the inversion", self.session.config)
 
     def clear(self) -> Act | None:
@@ -132,7 +129,6 @@ class Selections:
             return None
         with self.session.attempt():
             self.session.config = after
-            _ = self.current
         return Act("a setting", lambda: self._configured(before), lambda: self._configured(after))
 
     def keep(self, name: str) -> Act:
