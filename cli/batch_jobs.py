@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from featurefields.errors import FileFormatError, FittingError, SceneError
+from featurefields.foreign_json import parsed
 
 FF = ("-c", "from featurefields_cli.batch_jobs import run_scene; run_scene()")
 
@@ -151,7 +152,7 @@ class BatchState:
         if anew or not path.exists():
             return cls(path, task, passed, {})
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = parsed(path.read_text(encoding="utf-8"))
             scenes = {name: Outcome(**outcome) for name, outcome in found["scenes"].items()}
             before = (found["task"], tuple(found["options"]))
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

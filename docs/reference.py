@@ -171,15 +171,15 @@ def api_page(title: str, modules: list[str]) -> str:
 
 def licences() -> str:
     """What may be downloaded, and its licence: the tables of `ff doctor`."""
-    from featurefields_cli import examinations
+    from featurefields_cli.examinations import WEIGHTS
+    from featurefields_cli.model_families import FAMILIES
 
     weights = [
         f"| [{name}](https://huggingface.co/{name}) | `{option}` | {licence} |"
-        for name, (option, licence) in examinations.WEIGHTS.items()
+        for name, (option, licence) in WEIGHTS.items()
     ]
     others = [
-        f"| [{family}]({source}) | {licence} | {known} |"
-        for family, licence, known, source in examinations.FAMILIES
+        f"| [{family}]({source}) | {licence} | {known} |" for family, licence, known, source in FAMILIES
     ]
     return "\n".join([
         "# Licences of what may be downloaded", "",

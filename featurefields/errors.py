@@ -18,6 +18,11 @@ class FeatureFieldsError(Exception):
         return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], super().__str__())
 
 
+def shortened(text: str, longest: int = 60) -> str:
+    """What a foreign file holds, for a message: cut where it is longer."""
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
 class SceneError(FeatureFieldsError):
     """A folder of posed photos cannot be read: missing or broken files, unusable poses."""
 

@@ -14,7 +14,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from featurefields.editing.edits import KINDS, Edit
-from featurefields.errors import FileFormatError, PromptError
+from featurefields.errors import FileFormatError, PromptError, shortened
 from featurefields.json_tensors import unpacked
 
 Record = dict[str, Any]
@@ -108,5 +108,4 @@ def _wanted(hint: Any) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    return shortened(repr(value), 40)

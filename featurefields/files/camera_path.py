@@ -27,7 +27,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from featurefields.camera import Camera
-from featurefields.errors import FileFormatError, UnknownNameError
+from featurefields.errors import FileFormatError, UnknownNameError, shortened
 from featurefields.foreign_json import parsed
 from featurefields.maths.similarity import Similarity
 from featurefields.visualization.paths import interpolate_at, looking, mean_up
@@ -120,7 +120,7 @@ class _Reader:
         self.fps = _number(document.get("fps", FPS), "fps", 0.1, 1000.0)
         size = document.get("size") or (document.get("render_width"), document.get("render_height"))
         if not isinstance(size, list | tuple) or len(size) != 2:
-            raise _UnusableError(f"gives {_shown(size)} as 'size', which should be [width, height]")
+            raise _UnusableError(f"gives {shortened(repr(size))} as 'size', which should be [width, height]")
         if size[0] is None or size[1] is None:
             size = like.size if like else SIZE
         self.size = (
@@ -208,7 +208,7 @@ def _listed(entries: object) -> list[Mapping[str, Any]]:
 
 def _view_of(name: object, views: Mapping[str, Camera]) -> Camera:
     if not isinstance(name, str):
-        raise _UnusableError(f"gives {_shown(name)} as 'view', which should be a name")
+        raise _UnusableError(f"gives {shortened(repr(name))} as 'view', which should be a name")
     near = [each for each in views if name in (each, Path(each).name, Path(each).stem)]
     if name in views:
         near = [str(name)]
@@ -216,7 +216,7 @@ def _view_of(name: object, views: Mapping[str, Camera]) -> Camera:
         found = "several views are" if near else "no view is"
         some = ", ".join((near or list(views))[:5]) or "the field remembers none"
         raise UnknownNameError(
-            f"the camera path names a view {_shown(name)}, but {found} called so; there are: {some}"
+            f"the camera path names a view {shortened(repr(name))}, but {found} called so; there are: {some}"
         )
     return views[near[0]]
 
@@ -265,18 +265,13 @@ def _view_angle(value: object) -> float:
 
 def _vector(value: object, name: str) -> Float[Tensor, "3"]:
     if not isinstance(value, list) or len(value) != 3:
-        raise _UnusableError(f"gives {_shown(value)} as '{name}', which should be three numbers")
+        raise _UnusableError(f"gives {shortened(repr(value))} as '{name}', which should be three numbers")
     return torch.tensor([_number(each, name, -1e9, 1e9) for each in value], dtype=torch.float64)
 
 
 def _number(value: object, name: str, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise _UnusableError(
-            f"gives {_shown(value)} as '{name}', which should be a number from {low:g} to {high:g}"
+            f"gives {shortened(repr(value))} as '{name}', which should be a number from {low:g} to {high:g}"
         )
     return float(value)
-
-
-def _shown(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."

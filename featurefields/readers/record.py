@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from featurefields.errors import SceneError
+from featurefields.errors import SceneError, shortened
 from featurefields.foreign_json import parsed
 
 
@@ -93,5 +93,4 @@ def _read_json(path: Path) -> object:
 
 
 def _shown(value: object) -> str:
-    shown = json.dumps(value, default=str) if value is not None else "missing"
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return shortened(json.dumps(value, default=str) if value is not None else "missing")

@@ -16,6 +16,7 @@ from featurefields.field import FeatureField
 from featurefields.files.archive import packed, unpacked
 from featurefields.fitting.appearance import AppearanceConfig, AppearanceFit
 from featurefields.fitting.loop import about_fit, identity_of
+from featurefields.foreign_json import parsed
 from featurefields.lifting.stage import LiftingConfig, Progress, lift_features, silent
 from featurefields.maths.similarity import Similarity
 from featurefields.raster import Rasterizer
@@ -183,7 +184,7 @@ def text_tensor(content: object) -> Tensor:
 def facts_in(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """What `text_tensor` wrote. Raises `FileFormatError` when nothing did."""
     try:
-        return json.loads(bytes(state[FACTS].cpu().numpy()))
+        return parsed(bytes(state[FACTS].cpu().numpy()))
     except (KeyError, ValueError) as error:
         raise FileFormatError(
             f"the checkpoint holds no field of this method ({type(error).__name__}: {error}); train again"
